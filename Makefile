@@ -1,0 +1,56 @@
+# make demo and make test do all of their own set-up; PYTHON=python3.10 takes another interpreter.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+EXTRAS := data,plot,test
+
+.PHONY: help venv demo test test-slow lint bench clean
+.DELETE_ON_ERROR:
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.installed  ## finetune dense, MPI and PARP on the mini corpus, evaluate, print a table
+	$(BIN)/python benchmarks/demo.py
+
+test: $(VENV)/.installed  ## run the tests
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.installed  ## run the tests that take minutes each
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.installed  ## check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed  ## measure speed and memory against named peers
+	$(BIN)/python benchmarks/run.py
+
+venv: $(VENV)/.installed  ## make the environment: .venv/
+
+clean:  ## remove the environment and what the demo made
+	rm -rf $(VENV) build *.egg-info runs
+
+# The interpreter that .venv was made with; asking for another one makes it anew.
+WANTED := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+MADE   := $(shell cat $(VENV)/.python 2>/dev/null)
+ifneq ($(WANTED),$(MADE))
+.PHONY: $(VENV)/.dependencies
+endif
+
+# pip from 24.1 on refuses the metadata of omegaconf 2.0, which fairseq 0.12.2 needs below Python 3.11.
+$(VENV)/.dependencies: constraints.txt setup.py
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 9) <= sys.version_info[:2] <= (3, 12) else "parp_fairseq needs Python 3.9 to 3.12, found $(WANTED): make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet "pip<24.1" "setuptools>=64" wheel
+	$(BIN)/pip install --constraint constraints.txt torch
+	$(BIN)/pip install --constraint constraints.txt --no-build-isolation ".[$(EXTRAS)]"
+	echo $(WANTED) > $(VENV)/.python
+	touch $@
+
+# Installed, not editable: fairseq finds an installed user_dir by its bare name from any folder.
+SOURCES := $(shell find parp_fairseq recipes -name '*.py' -o -name '*.yaml')
+$(VENV)/.installed: $(VENV)/.dependencies $(SOURCES) README.md
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	rm -rf build *.egg-info
+	touch $@

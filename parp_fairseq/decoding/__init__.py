@@ -1,0 +1,5 @@
+"""CTC emissions to hypotheses, in the form that stock ``fairseq-generate`` prints and scores."""
+
+from .greedy import GreedyCtcDecoder
+
+__all__ = ["GreedyCtcDecoder"]

@@ -1,0 +1,29 @@
+"""Boolean tensors as one bit an element."""
+
+import torch
+from torch import Tensor
+
+_PLACES = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """Pack a bool tensor of any shape into ``ceil(numel / 8)`` uint8; element 0 is the lowest bit."""
+    flat = mask.reshape(-1)
+    padding = -flat.numel() % 8
+    if padding:
+        flat = torch.cat([flat, flat.new_zeros(padding)])
+    places = _PLACES.to(flat.device)
+    return (flat.view(-1, 8) * places).sum(dim=1, dtype=torch.uint8)
+
+
+def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
+    """Undo :func:`pack`: a bool tensor of ``shape``."""
+    places = _PLACES.to(bits.device)
+    return bits.unsqueeze(1).bitwise_and(places).ne(0).view(-1)[: shape.numel()].view(shape)
+
+
+def popcount(bits: Tensor) -> int:
+    """Number of ones in a packed tensor."""
+    pairs = bits - ((bits >> 1) & 0x55)
+    nibbles = (pairs & 0x33) + ((pairs >> 2) & 0x33)
+    return int(((nibbles + (nibbles >> 4)) & 0x0F).sum(dtype=torch.int64))

@@ -1,0 +1,38 @@
+"""Criterion: how weights are ranked. The lowest scores are pruned first.
+
+A criterion is called with the name of a weight and the weight, and yields its scores piece by piece,
+float32 and not negative, in the order of the flattened weight; each call yields the same scores, on
+every machine. Pieces keep a ranking of many weights from taking as much memory as the weights do.
+"""
+
+import zlib
+from typing import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+Criterion = Callable[[str, Tensor], Iterator[Tensor]]
+
+PIECE = 1 << 20
+
+
+def magnitude(name: str, weight: Tensor) -> Iterator[Tensor]:
+    """|w|, the L1 criterion of ``torch.nn.utils.prune``. float32, float16 and bfloat16 rank exactly."""
+    if weight.dtype == torch.float64:
+        raise TypeError(f"{name} is float64: expected float32, float16 or bfloat16")
+    for piece in weight.detach().reshape(-1).split(PIECE):
+        yield piece.abs().float()
+
+
+class RandomScores:
+    """Uniform scores drawn from ``seed`` and the name of the weight, never from the weight."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def __call__(self, name: str, weight: Tensor) -> Iterator[Tensor]:
+        # Always drawn on the CPU: a GPU's generator gives other numbers.
+        generator = torch.Generator().manual_seed((self.seed << 32) ^ zlib.crc32(name.encode()))
+        for start in range(0, weight.numel(), PIECE):
+            size = min(PIECE, weight.numel() - start)
+            yield torch.rand(size, generator=generator).to(weight.device)

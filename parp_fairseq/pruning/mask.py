@@ -1,0 +1,218 @@
+"""Mask: which weights of a network are kept, one bit a weight, and the files that hold it."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Tuple, Union
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .bits import pack, popcount, unpack
+from .scope import encoder_name
+
+FORMAT = "parp-mask"
+_AUTHORS_SUFFIX = "_mask"
+
+
+class Mask(Mapping[str, Tensor]):
+    """Name -> bool tensor, True where the weight is kept. Immutable.
+
+    Args:
+        kept: name relative to the wav2vec 2.0 encoder -> bool tensor in the weight's shape.
+        scope: the scope the names were taken from; only told to whoever reads the file.
+        origin: what the mask was made from, in words; likewise.
+    """
+
+    def __init__(self, kept: Mapping[str, Tensor], scope: str = "", origin: str = ""):
+        self._shapes = {name: keep.shape for name, keep in kept.items()}
+        self._bits = {name: pack(keep) for name, keep in kept.items()}
+        self.scope, self.origin = scope, origin
+
+    @classmethod
+    def _from_bits(
+        cls, bits: Dict[str, Tensor], shapes: Dict[str, torch.Size], scope: str, origin: str
+    ) -> "Mask":
+        for name, shape in shapes.items():
+            if bits[name].dtype != torch.uint8 or bits[name].shape != (-(-shape.numel() // 8),):
+                raise ValueError(
+                    f"{name}: expected {-(-shape.numel() // 8)} bytes for shape {tuple(shape)}, "
+                    f"found {bits[name].dtype} of shape {tuple(bits[name].shape)}"
+                )
+        mask = cls({}, scope, origin)
+        mask._bits, mask._shapes = bits, shapes
+        return mask
+
+    def __getitem__(self, name: str) -> Tensor:
+        return unpack(self._bits[name], self._shapes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or self._shapes != other._shapes:
+            return False
+        return all(
+            torch.equal(bits, other._bits[name].to(bits.device))
+            for name, bits in self._bits.items()
+        )
+
+    __hash__ = None
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights the mask speaks of."""
+        return sum(shape.numel() for shape in self._shapes.values())
+
+    @cached_property
+    def num_pruned(self) -> int:
+        """Number of weights that are pruned."""
+        return self.num_weights - sum(popcount(bits) for bits in self._bits.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights that is pruned, 0 to 1."""
+        return self.num_pruned / self.num_weights
+
+    def iou(self, other: "Mask") -> float:
+        """Intersection over union of the kept weights (PARP, section 4.3): 1 for equal masks.
+
+        Raises:
+            ValueError: the masks are not of the same parameters.
+        """
+        self._require_same_parameters(other)
+        both = sum(popcount(a & b) for a, b in self._pairs(other))
+        either = sum(popcount(a | b) for a, b in self._pairs(other))
+        return both / either if either else 1.0
+
+    def num_revived(self, before: "Mask") -> int:
+        """Number of weights kept here that ``before`` had pruned."""
+        self._require_same_parameters(before)
+        return sum(popcount(a & ~b) for a, b in self._pairs(before))
+
+    def _pairs(self, other: "Mask") -> Iterator[Tuple[Tensor, Tensor]]:
+        return ((bits, other._bits[name].to(bits.device)) for name, bits in self._bits.items())
+
+    def _require_same_parameters(self, other: Mapping[str, Tensor]) -> None:
+        shapes = (
+            other._shapes if isinstance(other, Mask) else {n: t.shape for n, t in other.items()}
+        )
+        missing, surplus = shapes.keys() - self.keys(), self.keys() - shapes.keys()
+        if missing or surplus:
+            raise ValueError(
+                f"the mask is of other parameters: {len(missing)} missing {sorted(missing)[:3]}, "
+                f"{len(surplus)} too many {sorted(surplus)[:3]}"
+            )
+        for name, shape in shapes.items():
+            if shape != self._shapes[name]:
+                raise ValueError(
+                    f"the mask of {name} has shape {tuple(self._shapes[name])}, "
+                    f"expected {tuple(shape)}"
+                )
+
+    @torch.no_grad()
+    def apply_(self, params: Mapping[str, Tensor]) -> None:
+        """Set the pruned weights of ``params`` to zero, in place.
+
+        Raises:
+            ValueError: names or shapes differ from the mask's; nothing was changed.
+        """
+        self._require_same_parameters(params)
+        for name, param in params.items():
+            param.data.masked_fill_(~self[name].to(param.device), 0)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Plain tensors and numbers, on the CPU, for a checkpoint."""
+        return {
+            "bits": {name: bits.cpu() for name, bits in self._bits.items()},
+            "shapes": {name: list(shape) for name, shape in self._shapes.items()},
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "Mask":
+        """Undo :meth:`state_dict`."""
+        shapes = {name: torch.Size(shape) for name, shape in state["shapes"].items()}
+        return cls._from_bits(dict(state["bits"]), shapes, "", "")
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write a safetensors file: one bit a weight, and shapes, sparsity, scope, origin as metadata.
+
+        The file appears whole or not at all.
+        """
+        path = Path(path)
+        metadata = {
+            "format": FORMAT,
+            "shapes": json.dumps({name: list(shape) for name, shape in self._shapes.items()}),
+            "sparsity": repr(self.sparsity),
+            "scope": self.scope,
+            "origin": self.origin,
+        }
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            save_file({name: bits.cpu() for name, bits in self._bits.items()}, partial, metadata)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Union[str, Path]) -> "Mask":
+        """Read a mask that :meth:`save` wrote, or one of the paper's authors.
+
+        The authors' files are ``.pt`` dicts whose keys end in ``.weight_mask`` or ``.bias_mask``,
+        float or bool, 1 = kept. Neither kind can run code.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file holds no mask; the message names it and says why.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"mask file {path} does not exist")
+        read = cls._load_safetensors if path.suffix == ".safetensors" else cls._load_authors
+        try:
+            return read(path)
+        except (ValueError, KeyError, SafetensorError) as error:
+            raise ValueError(f"mask file {path}: {error}") from None
+
+    @classmethod
+    def _load_safetensors(cls, path: Path) -> "Mask":
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                found = metadata.get("format")
+                raise ValueError(f"expected a safetensors file of format {FORMAT}, found {found}")
+            shapes = {n: torch.Size(s) for n, s in json.loads(metadata["shapes"]).items()}
+            if shapes.keys() != set(file.keys()):
+                raise ValueError("the tensors are not those that the metadata names")
+            bits = {name: file.get_tensor(name) for name in shapes}
+        return cls._from_bits(bits, shapes, metadata.get("scope", ""), metadata.get("origin", ""))
+
+    @classmethod
+    def _load_authors(cls, path: Path) -> "Mask":
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (
+            Exception
+        ) as error:  # torch raises many kinds for a file that it cannot or will not read
+            raise ValueError(f"not a file of tensors alone ({type(error).__name__})") from None
+        if not isinstance(state, Mapping) or not state:
+            raise ValueError(f"expected a dict of masks, found {type(state).__name__}")
+        kept = {}
+        for key, value in state.items():
+            if not (isinstance(key, str) and key.endswith((".weight_mask", ".bias_mask"))):
+                raise ValueError(
+                    f"expected keys that end in .weight_mask or .bias_mask, found {key!r}"
+                )
+            if not isinstance(value, Tensor):
+                raise ValueError(f"{key}: expected a tensor, found {type(value).__name__}")
+            keep = value.bool()
+            if not torch.equal(keep.to(value.dtype), value):
+                raise ValueError(f"{key} holds values other than 0 and 1")
+            kept[encoder_name(key[: -len(_AUTHORS_SUFFIX)])] = keep
+        return cls(kept, origin=path.name)

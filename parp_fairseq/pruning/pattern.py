@@ -1,0 +1,79 @@
+"""Pattern: over which sets of weights the scores compete.
+
+A pattern is called with the weights, a criterion and a sparsity, and returns which weights are kept.
+"""
+
+import re
+from typing import Callable, Dict, Mapping
+
+import torch
+from torch import Tensor
+
+from .criterion import Criterion
+from .selection import keep_all_but_lowest
+
+Pattern = Callable[[Mapping[str, Tensor], Criterion, float], Dict[str, Tensor]]
+
+
+def global_(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+    """All weights compete with all others: ``round(sparsity * n)`` are pruned."""
+    total = sum(weight.numel() for weight in weights.values())
+    return keep_all_but_lowest(weights, criterion, round(sparsity * total))
+
+
+def layerwise(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+    """Each tensor by itself: ``round(sparsity * n)`` of its n weights are pruned."""
+    kept = {}
+    for name, weight in weights.items():
+        num_pruned = round(sparsity * weight.numel())
+        kept.update(keep_all_but_lowest({name: weight}, criterion, num_pruned))
+    return kept
+
+
+class NOfM:
+    """N of every M weights that follow one another along the input dimension (dim 1) are kept."""
+
+    def __init__(self, n: int, m: int):
+        self.n, self.m = n, m
+
+    def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+        if sparsity == 0:
+            return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+        if round(sparsity * self.m) != self.m - self.n or (sparsity * self.m) % 1:
+            raise ValueError(
+                f"pattern {self.n}:{self.m} prunes a share of {1 - self.n / self.m:g}: "
+                f"expected that sparsity, found {sparsity:g}"
+            )
+        return {name: self._keep(name, weight, criterion) for name, weight in weights.items()}
+
+    def _keep(self, name: str, weight: Tensor, criterion: Criterion) -> Tensor:
+        if weight.dim() < 2 or weight.size(1) % self.m:
+            raise ValueError(
+                f"pattern {self.n}:{self.m} needs an input dimension that {self.m} divides: "
+                f"{name} has shape {tuple(weight.shape)}"
+            )
+        scores = torch.cat(list(criterion(name, weight))).view(weight.shape).movedim(1, -1)
+        if not scores.isfinite().all():
+            raise ValueError(f"{name} holds values that are infinite or not a number")
+        groups = scores.reshape(-1, self.m)
+        lowest = groups.argsort(dim=1, stable=True)[:, : self.m - self.n]
+        keep = torch.ones_like(groups, dtype=torch.bool).scatter_(1, lowest, False)
+        return keep.view(scores.shape).movedim(-1, 1).contiguous()
+
+
+def parse_pattern(pattern: str) -> Pattern:
+    """The pattern that ``global``, ``layerwise`` or ``N:M`` names.
+
+    Raises:
+        ValueError: anything else, or not 0 < N < M.
+    """
+    if pattern == "global":
+        return global_
+    if pattern == "layerwise":
+        return layerwise
+    numbers = re.fullmatch(r"(\d+):(\d+)", pattern)
+    if numbers and 0 < int(numbers[1]) < int(numbers[2]):
+        return NOfM(int(numbers[1]), int(numbers[2]))
+    raise ValueError(
+        f"unknown pattern {pattern!r}: expected global, layerwise or N:M with 0 < N < M, such as 2:4"
+    )

@@ -1,0 +1,195 @@
+"""Pruner: finds the subnetwork while the network trains (PARP, algorithm 1).
+
+start            prune with the initial mask                                  (step 1)
+every N updates  prune again by magnitude; meanwhile zeroed weights train on  (step 2, "adjust")
+hide / restore   switch between the whole network and the subnetwork at the target sparsity
+"""
+
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+from torch import Tensor, nn
+
+from .criterion import Criterion, magnitude
+from .mask import Mask
+from .pattern import Pattern, global_
+from .schedule import Schedule
+
+
+class Pruner:
+    """Keeps ``params`` pruned as ``schedule`` says.
+
+    Args:
+        params: what may be pruned, name -> parameter; pruned in place.
+        schedule: when, and how sparse.
+        criterion: ranks the weights for the first mask; later masks go by magnitude.
+        pattern: over which sets weights compete.
+        adjust: True: zeroed weights train on and masks change (PARP). False: the first mask stays.
+        initial_mask: the first mask; None makes one from the weights as they are at the start.
+
+    Attributes:
+        mask: the mask of the last prune; None before the first.
+        mask_iou: IoU of ``mask`` with the initial mask.
+        revived: share of all prunable weights that the last prune kept and the one before had not.
+        pruned_in_epoch: the epoch that had just begun at the last prune that was due by epochs.
+        resumable: state of :meth:`state_dict` that a checkpoint brought, until it is resumed.
+
+    Raises:
+        ValueError: the mask does not fit the parameters or the schedule.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, nn.Parameter],
+        schedule: Schedule,
+        criterion: Criterion = magnitude,
+        pattern: Pattern = global_,
+        adjust: bool = True,
+        initial_mask: Optional[Mask] = None,
+    ):
+        if schedule.grows and not adjust:
+            raise ValueError(
+                "initial_sparsity below sparsity needs adjust: a fixed mask cannot grow"
+            )
+        self.params = dict(params)
+        self.schedule, self.criterion, self.pattern = schedule, criterion, pattern
+        self.adjust = adjust
+        self.initial_mask = initial_mask
+        self.mask: Optional[Mask] = None
+        self.mask_iou = 1.0
+        self.revived = 0.0
+        self.pruned_in_epoch = 1
+        self.resumable: Optional[Mapping[str, Any]] = None
+        self._masters: Mapping[str, Tensor] = self.params
+        self._hidden: Optional[Dict[str, Tensor]] = None
+        self._subnetwork: Optional[Mask] = None
+        if initial_mask is not None:
+            self._require_sparsity(initial_mask)
+
+    @property
+    def prunes(self) -> bool:
+        """False at a target of 0, where the network must be left alone to the bit."""
+        return self.schedule.sparsity > 0
+
+    @property
+    def started(self) -> bool:
+        return self.mask is not None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the weights outside the mask are zero and stay so."""
+        return self.started and not self.adjust
+
+    def start(self, masters: Optional[Mapping[str, Tensor]] = None) -> None:
+        """Prune with the initial mask. ``masters``: see :meth:`prune`."""
+        self._use(masters)
+        if self.initial_mask is None:
+            self.initial_mask = self._make_mask(self.criterion, self.schedule.sparsity_at(0))
+        self._zero(self.initial_mask)
+
+    def prune(self, update: int, masters: Optional[Mapping[str, Tensor]] = None) -> None:
+        """Prune again by magnitude, to the sparsity that the schedule has for ``update``.
+
+        Args:
+            update: optimizer updates done.
+            masters: name -> float32 copy that the optimizer keeps of a weight of lower precision.
+                The mask is chosen from these and applied to both.
+        """
+        self._use(masters)
+        before = self.mask
+        self._zero(self._make_mask(magnitude, self.schedule.sparsity_at(update)))
+        self.revived = self.mask.num_revived(before) / self.mask.num_weights
+
+    def subnetwork_mask(self) -> Mask:
+        """The mask at the target sparsity, as the weights are now."""
+        if self._subnetwork is not None:
+            return self._subnetwork
+        if self.started and self.adjust:
+            return self._make_mask(magnitude, self.schedule.sparsity)
+        if self.started or self.initial_mask is not None:
+            return self.initial_mask
+        return self._make_mask(self.criterion, self.schedule.sparsity)
+
+    @torch.no_grad()
+    def hide(self) -> None:
+        """Zero all but the subnetwork, and remember what was there. Does nothing when hidden."""
+        if self._hidden is None and self.prunes and not self.fixed:
+            self._subnetwork = self.subnetwork_mask()
+            self._hidden = self._outside(self._subnetwork)
+            self._subnetwork.apply_(self.params)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Undo :meth:`hide`, bit for bit. Does nothing when nothing is hidden."""
+        if self._hidden is not None:
+            self._put_outside(self._subnetwork, self._hidden)
+            self._hidden = self._subnetwork = None
+
+    @torch.no_grad()
+    def mask_gradients(self) -> None:
+        """Zero the gradients of pruned weights, so that a fixed mask stays and clipping ignores them."""
+        for name, param in self.params.items():
+            if param.grad is not None:
+                param.grad.masked_fill_(~self.mask[name], 0)
+
+    def state_dict(self, subnetwork: Mask) -> Dict[str, Any]:
+        """What training needs beside the weights inside ``subnetwork``, as plain CPU tensors."""
+        if self.fixed:
+            hidden = {}
+        else:
+            hidden = self._hidden if self._hidden is not None else self._outside(subnetwork)
+        return {
+            "subnetwork": subnetwork.state_dict(),
+            "hidden": {name: values.cpu() for name, values in hidden.items()},
+            "mask": self.mask.state_dict() if self.started else None,
+            "initial_mask": self.initial_mask.state_dict() if self.initial_mask else None,
+            "mask_iou": self.mask_iou,
+            "revived": self.revived,
+            "pruned_in_epoch": self.pruned_in_epoch,
+        }
+
+    @torch.no_grad()
+    def resume(
+        self, state: Mapping[str, Any], masters: Optional[Mapping[str, Tensor]] = None
+    ) -> None:
+        """Take up the state of :meth:`state_dict`: the parameters hold the subnetwork before."""
+        self._use(masters)
+        subnetwork = Mask.from_state_dict(state["subnetwork"])
+        self._put_outside(subnetwork, state["hidden"])
+        self.mask = Mask.from_state_dict(state["mask"])
+        self.initial_mask = Mask.from_state_dict(state["initial_mask"])
+        for attribute in ("mask_iou", "revived", "pruned_in_epoch"):
+            setattr(self, attribute, state[attribute])
+
+    def _use(self, masters: Optional[Mapping[str, Tensor]]) -> None:
+        self._masters = masters or self.params
+
+    def _make_mask(self, criterion: Criterion, sparsity: float) -> Mask:
+        return Mask(self.pattern(self._masters, criterion, sparsity))
+
+    def _zero(self, mask: Mask) -> None:
+        self.mask, self.mask_iou = mask, mask.iou(self.initial_mask)
+        mask.apply_(self.params)
+        if self._masters is not self.params:
+            mask.apply_(self._masters)
+
+    def _outside(self, mask: Mask) -> Dict[str, Tensor]:
+        return {name: param.data[~mask[name]] for name, param in self.params.items()}
+
+    def _put_outside(self, mask: Mask, values: Mapping[str, Tensor]) -> None:
+        for name, outside in values.items():
+            param = self.params[name]
+            param.data[~mask[name].to(param.device)] = outside.to(param)
+
+    def _require_sparsity(self, mask: Mask) -> None:
+        mask._require_same_parameters(self.params)
+        wanted = self.schedule.sparsity_at(0)
+        total = mask.num_weights
+        # Patterns other than the global one round once for each tensor.
+        slack = 0 if self.pattern is global_ else len(mask)
+        if abs(mask.num_pruned - round(wanted * total)) > slack:
+            raise ValueError(
+                f"the mask prunes {mask.num_pruned} of {total} weights, expected "
+                f"{round(wanted * total)} for sparsity {wanted:g}: "
+                f"the mask's own sparsity is {mask.sparsity!r}"
+            )

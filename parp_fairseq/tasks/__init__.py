@@ -1,0 +1,1 @@
+"""The task ``parp``: options, and the hook that prunes after optimizer steps."""

@@ -1,0 +1,156 @@
+"""The task ``parp``: stock ``audio_finetuning`` that prunes while it trains and scores every utterance."""
+
+import logging
+import time
+from argparse import ArgumentParser
+from dataclasses import fields
+from typing import Optional
+
+from fairseq import utils
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.audio_finetuning import AudioFinetuningTask
+
+from parp_fairseq.decoding import GreedyCtcDecoder
+from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
+from parp_fairseq.pruning import Pruner
+
+from .master_weights import master_weights
+from .options import ParpConfig, build_pruner, build_schedule
+
+logger = logging.getLogger(__name__)
+
+
+@register_task("parp", dataclass=ParpConfig)
+class ParpTask(AudioFinetuningTask):
+    """Finetunes ``parp_wav2vec_ctc`` under a mask. Trainer, optimizers and criterion stay stock."""
+
+    cfg: ParpConfig
+
+    def __init__(self, cfg: ParpConfig):
+        super().__init__(cfg)
+        build_schedule(cfg)  # options out of range are told before anything is loaded
+        self.pruner: Optional[Pruner] = None
+        self.epoch = 1
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser):
+        # fairseq turns a bool that is true by default into a flag that says false: `--adjust` would
+        # switch adjusting off. It leaves alone what the parser has already.
+        for option in fields(ParpConfig):
+            if option.name in ("adjust", "prune_bias"):
+                parser.add_argument(
+                    "--" + option.name.replace("_", "-"),
+                    type=utils.eval_bool,
+                    default=option.default,
+                    metavar="BOOL",
+                    help=option.metadata["help"],
+                )
+        super().add_args(parser)
+
+    def build_model(self, model_cfg, from_checkpoint: bool = False):
+        model = super().build_model(model_cfg, from_checkpoint)
+        if not from_checkpoint:  # a training run; evaluation loads a network that is pruned already
+            if not isinstance(model, ParpWav2VecCtc):
+                raise ValueError(
+                    f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
+                )
+            self.pruner = model.pruner = build_pruner(self.cfg, model)
+        return model
+
+    # Pruning -----------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int, model):
+        super().begin_epoch(epoch, model)
+        self.epoch = epoch
+
+    def train_step(
+        self, sample, model, criterion, optimizer, update_num: int, ignore_grad: bool = False
+    ):
+        if self.pruner.prunes:
+            self._before_update(optimizer, update_num)
+        output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        if self.pruner.prunes and self.pruner.fixed:
+            self.pruner.mask_gradients()
+        return output
+
+    def optimizer_step(self, optimizer, model, update_num: int):
+        super().optimizer_step(optimizer, model, update_num)
+        done = update_num + 1
+        if self.pruner.prunes and self.pruner.adjust:
+            if self.pruner.schedule.due_after_update(done):
+                self._prune(optimizer, done)
+
+    def _before_update(self, optimizer, update_num: int) -> None:
+        # The first prune waits for the first update: only then is loaded what there is to load, and
+        # the optimizer holds its own copies of the weights.
+        if not self.pruner.started:
+            masters = master_weights(optimizer, self.pruner.params)
+            if update_num > 0 and self.pruner.resumable is not None:
+                self.pruner.resume(self.pruner.resumable, masters)
+            else:
+                self.pruner.start(masters)
+                self._report(update_num)
+                self.pruner.pruned_in_epoch = self.epoch
+            self.pruner.resumable = None
+        elif self.pruner.adjust and self.pruner.schedule.due_before_epoch(
+            self.epoch, self.pruner.pruned_in_epoch
+        ):
+            self._prune(optimizer, update_num)
+            self.pruner.pruned_in_epoch = self.epoch
+
+    def _prune(self, optimizer, update: int) -> None:
+        start = time.perf_counter()
+        self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
+        self._report(update, time.perf_counter() - start)
+
+    def _report(self, update: int, seconds: float = 0.0) -> None:
+        mask = self.pruner.mask
+        logger.info(
+            f"pruned {mask.num_pruned:,} of {mask.num_weights:,} weights at update {update}: "
+            f"target sparsity {self.pruner.schedule.sparsity_at(update):.4f}, "
+            f"sparsity {mask.sparsity:.4f}, mask_iou {self.pruner.mask_iou:.4f}, "
+            f"revived {self.pruner.revived:.4f}, {seconds:.3f} s"
+        )
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        super().reduce_metrics(logging_outputs, criterion)
+        if criterion.training and self.pruner is not None and self.pruner.started:
+            for name, value in (
+                ("sparsity", self.pruner.mask.sparsity),
+                ("mask_iou", self.pruner.mask_iou),
+                ("revived", self.pruner.revived),
+            ):
+                metrics.log_scalar(name, value, weight=0, priority=600, round=4)
+
+    # Evaluation --------------------------------------------------------------------------------
+
+    def build_generator(self, models, args, **_) -> GreedyCtcDecoder:
+        dictionary = self.target_dictionary
+        return GreedyCtcDecoder(dictionary.index(self.blank_symbol), dictionary.eos())
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """As in fairseq; except for training, every line of the manifest is in some batch.
+
+        Raises:
+            ValueError: an utterance would be left out of an evaluation.
+        """
+        if self.pruner is not None and dataset is self.datasets.get(self.cfg.train_subset):
+            return super().get_batch_iterator(dataset, *args, **kwargs)
+        # fairseq 0.12.3 drops the last batch when its size is no multiple of this.
+        kwargs["required_batch_size_multiple"] = 1
+        batches = super().get_batch_iterator(dataset, *args, **kwargs)
+        self._require_all_scored(dataset, batches)
+        return batches
+
+    def _require_all_scored(self, dataset, batches) -> None:
+        audio = getattr(dataset, "dataset", dataset)
+        lines = len(dataset) + len(getattr(audio, "skipped_indices", ()))
+        scored = sum(map(len, batches.frozen_batches))
+        logger.info(f"scoring {scored} of {lines} utterances")
+        if scored != lines:
+            raise ValueError(
+                f"only {scored} of the manifest's {lines} utterances would be scored: check "
+                f"task.min_sample_size ({self.cfg.min_sample_size}) and task.max_sample_size "
+                f"({self.cfg.max_sample_size})"
+            )

@@ -1,0 +1,46 @@
+"""Package parp_fairseq. The recipes are installed beside the code, as parp_fairseq/recipes."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+RECIPES = ["recipes"] + sorted(
+    str(p.relative_to(HERE)) for p in HERE.glob("recipes/**/") if p.is_dir()
+)
+RECIPE_PACKAGES = {
+    "parp_fairseq." + folder.rstrip("/").replace("/", "."): folder
+    for folder in dict.fromkeys(RECIPES)
+}
+
+setup(
+    name="parp_fairseq",
+    version=re.search(r'__version__ = "(.+)"', (HERE / "parp_fairseq/__init__.py").read_text())[1],
+    description="PARP: sparse subnetworks of self-supervised speech encoders, found while finetuning",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.9,<3.13",
+    packages=find_packages(include=["parp_fairseq", "parp_fairseq.*"]) + list(RECIPE_PACKAGES),
+    package_dir=RECIPE_PACKAGES,
+    package_data={package: ["*.yaml"] for package in RECIPE_PACKAGES},
+    install_requires=[
+        # README.md, "Which fairseq", says why there are two.
+        "fairseq==0.12.2; python_version < '3.11'",
+        "ve-fairseq==0.12.3; python_version >= '3.11'",
+        "torch>=2.6",
+        "soundfile>=0.12",
+        "editdistance>=0.6",
+        "sentencepiece>=0.1.97",
+        "safetensors>=0.4",
+        "tabulate>=0.9",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "data": ["soxr>=0.3"],
+        "plot": ["matplotlib>=3.5"],
+        "test": ["hypothesis>=6", "jiwer>=3", "pytest>=7", "ruff>=0.4"],
+    },
+    entry_points={"console_scripts": ["parp=parp_fairseq.cli:main"]},
+)

@@ -1,0 +1,29 @@
+"""A tiny corpus and a tiny encoder that the tests share."""
+
+import logging
+from argparse import Namespace
+
+import pytest
+from fairseq import utils
+from fairseq_runs import write_corpus, write_encoder
+
+utils.import_user_module(Namespace(user_dir="parp_fairseq"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    """A random wav2vec 2.0 encoder with two layers."""
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.pt")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Manifests: 20 utterances in ``train``, 13 in ``valid``."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, "train", 20, seed=0)
+    return write_corpus(folder, "valid", 13, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def quiet_fairseq():
+    logging.getLogger("fairseq").setLevel(logging.WARNING)

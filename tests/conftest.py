@@ -1,13 +1,13 @@
 """A tiny corpus and a tiny encoder that the tests share."""
 
 import logging
-from argparse import Namespace
 
+import parp_fairseq.tasks.parp  # noqa: F401  (registers the task and the model with fairseq)
 import pytest
-from fairseq import utils
+import torch
 from fairseq_runs import write_corpus, write_encoder
 
-utils.import_user_module(Namespace(user_dir="parp_fairseq"))
+torch.set_num_threads(1)  # the networks are tiny: more threads only wait for one another
 
 
 @pytest.fixture(scope="session")

@@ -100,11 +100,22 @@ def write_corpus(folder: Path, split: str, utterances: int, seed: int = 0) -> Pa
     return folder
 
 
-def training_config(data: Path, encoder: Optional[Path], save_dir: Path, **changes):
+# What fairseq can train in on a CPU, beside float32, as switches of its ``common`` options.
+PRECISIONS = [
+    {},
+    {"bf16": True, "fp16_no_flatten_grads": True},
+    {"bf16": True, "memory_efficient_bf16": True},
+    {"amp": True},
+]
+
+
+def training_config(
+    data: Path, encoder: Optional[Path], save_dir: Path, precision: Optional[Dict] = None, **changes
+):
     """Config of a short finetuning run on the CPU, through fairseq's own argparse front.
 
-    ``changes`` are options by their argparse names, dashes as underscores: a list of values repeats
-    nothing, True is a bare flag, None leaves the option out.
+    ``changes`` are options by their argparse names, dashes as underscores; True is a bare flag, None
+    and False leave the option out.
     """
     arguments = dict(
         task="parp",
@@ -139,7 +150,10 @@ def training_config(data: Path, encoder: Optional[Path], save_dir: Path, **chang
         line.append("--" + name.replace("_", "-"))
         if value is not True:
             line.append(str(value))
-    return _parse(options.get_training_parser(), line)
+    cfg = _parse(options.get_training_parser(), line)
+    for switch, value in (precision or {}).items():  # on the command line --bf16 means a TPU
+        cfg.common[switch] = value
+    return cfg
 
 
 def _parse(parser, line: List[str]):

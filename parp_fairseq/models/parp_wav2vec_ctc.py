@@ -1,7 +1,7 @@
 """``parp_wav2vec_ctc``: stock ``wav2vec_ctc`` whose eval() and checkpoints are the subnetwork."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from fairseq.models import register_model
 from fairseq.models.wav2vec import Wav2Vec2CtcConfig, Wav2VecCtc
@@ -9,7 +9,7 @@ from fairseq.models.wav2vec import Wav2Vec2CtcConfig, Wav2VecCtc
 from parp_fairseq.pruning import Pruner
 from parp_fairseq.pruning.scope import encoder_name
 
-from .reproducible_masking import make_masking_reproducible
+from .reproducible_masking import generator_state, make_masking_reproducible
 
 _METADATA_KEY = "parp"
 
@@ -24,14 +24,19 @@ class ParpWav2VecCtc(Wav2VecCtc):
     """A ``wav2vec_ctc`` with the same parameter names, masked by a pruner while it is trained.
 
     ``train()`` shows the whole network, ``eval()`` the subnetwork at the target sparsity.
-    ``state_dict()`` is sparse in both; the weights under the mask and the pruner's state travel in its
-    metadata, where torch keeps the version of a module, so that stock fairseq and other tools read the
-    checkpoint as that of any ``wav2vec_ctc``.
+    ``state_dict()`` is sparse in both. What training needs beside it to go on travels in its metadata,
+    where torch keeps the versions of modules: stock fairseq gives a task no way to load its state on
+    resume, and this way other tools read the checkpoint as that of any ``wav2vec_ctc``.
+
+    Attributes:
+        pruner: prunes this network while it is trained; None in evaluation.
+        resumable: what the checkpoint that was loaded last holds beside the weights, if anything.
     """
 
     def __init__(self, cfg: ParpWav2VecCtcConfig, w2v_encoder):
         super().__init__(cfg, w2v_encoder)
         self.pruner: Optional[Pruner] = None
+        self.resumable: Optional[Dict[str, Any]] = None
         make_masking_reproducible(w2v_encoder.w2v_model)
         self._register_state_dict_hook(_make_sparse)
         self._register_load_state_dict_pre_hook(self._keep_resumable)
@@ -42,18 +47,19 @@ class ParpWav2VecCtc(Wav2VecCtc):
         return super().train(mode)
 
     def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
-        if self.pruner is not None:
-            self.pruner.resumable = local_metadata.get(_METADATA_KEY)
+        self.resumable = local_metadata.get(_METADATA_KEY)
 
 
 def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata) -> None:
-    pruner = model.pruner
-    if pruner is None or not pruner.prunes:
+    if model.pruner is None:
         return
-    mask = pruner.subnetwork_mask()
-    for key in list(state_dict):
-        name = encoder_name(key)
-        if name in mask:
-            pruned = ~mask[name].to(state_dict[key].device)
-            state_dict[key] = state_dict[key].masked_fill(pruned, 0)
-    local_metadata[_METADATA_KEY] = pruner.state_dict(mask)
+    resumable = {"generator": generator_state()}
+    if model.pruner.prunes:
+        mask = model.pruner.subnetwork_mask()
+        for key in list(state_dict):
+            name = encoder_name(key)
+            if name in mask:
+                pruned = ~mask[name].to(state_dict[key].device)
+                state_dict[key] = state_dict[key].masked_fill(pruned, 0)
+        resumable["pruner"] = model.pruner.state_dict(mask)
+    local_metadata[_METADATA_KEY] = resumable

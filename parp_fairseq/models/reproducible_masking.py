@@ -1,12 +1,14 @@
-"""SpecAugment-like masking that follows the seed, where fairseq's own does not.
+"""Masking of time steps and channels that follows the seed, where fairseq's own does not.
 
-From 0.12.3 on, fairseq's ``compute_mask_indices`` draws from a generator seeded by the operating
-system unless it is given a seed, and ``Wav2Vec2Model.apply_mask`` gives none: two runs with the same
-``common.seed`` differ. 0.12.2 draws from NumPy's global generator, which fairseq seeds.
+From 0.12.3 on, fairseq's ``compute_mask_indices`` draws from a generator that the operating system
+seeds unless it is given a seed, and ``Wav2Vec2Model.apply_mask`` gives none: two runs with the same
+``common.seed`` differ. 0.12.2 draws from NumPy's global generator, which fairseq seeds at the start
+of a run, but not where a run is resumed.
 """
 
 import inspect
 from functools import partial
+from typing import Any, Dict, Mapping
 
 import numpy as np
 import torch
@@ -22,6 +24,19 @@ def make_masking_reproducible(encoder: Wav2Vec2Model) -> None:
     """
     if "seed" in inspect.signature(compute_mask_indices).parameters:
         encoder.apply_mask = partial(_apply_seeded_mask, encoder, encoder.apply_mask)
+
+
+def generator_state() -> Dict[str, Any]:
+    """State of NumPy's global generator (masking, layer drop) in plain tensors, for a checkpoint."""
+    state = np.random.get_state(legacy=False)
+    key = torch.from_numpy(state["state"]["key"].astype(np.int64))
+    return {**state, "state": {"key": key, "pos": int(state["state"]["pos"])}}
+
+
+def set_generator_state(state: Mapping[str, Any]) -> None:
+    """Undo :func:`generator_state`."""
+    key = state["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**state, "state": {**state["state"], "key": key}})
 
 
 def _apply_seeded_mask(

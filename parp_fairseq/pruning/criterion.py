@@ -31,8 +31,8 @@ class RandomScores:
         self.seed = seed
 
     def __call__(self, name: str, weight: Tensor) -> Iterator[Tensor]:
-        # Always drawn on the CPU: a GPU's generator gives other numbers.
-        generator = torch.Generator().manual_seed((self.seed << 32) ^ zlib.crc32(name.encode()))
+        # Always drawn on the CPU: a GPU's generator gives other numbers. The CPU's takes 32 bits of seed.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
         for start in range(0, weight.numel(), PIECE):
             size = min(PIECE, weight.numel() - start)
             yield torch.rand(size, generator=generator).to(weight.device)

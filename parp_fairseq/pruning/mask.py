@@ -156,7 +156,7 @@ class Mask(Mapping[str, Tensor]):
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             save_file({name: bits.cpu() for name, bits in self._bits.items()}, partial, metadata)
-            os.replace(partial, path)
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 

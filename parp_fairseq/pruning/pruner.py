@@ -32,7 +32,6 @@ class Pruner:
         mask_iou: IoU of ``mask`` with the initial mask.
         revived: share of all prunable weights that the last prune kept and the one before had not.
         pruned_in_epoch: the epoch that had just begun at the last prune that was due by epochs.
-        resumable: state of :meth:`state_dict` that a checkpoint brought, until it is resumed.
 
     Raises:
         ValueError: the mask does not fit the parameters or the schedule.
@@ -59,7 +58,6 @@ class Pruner:
         self.mask_iou = 1.0
         self.revived = 0.0
         self.pruned_in_epoch = 1
-        self.resumable: Optional[Mapping[str, Any]] = None
         self._masters: Mapping[str, Tensor] = self.params
         self._hidden: Optional[Dict[str, Tensor]] = None
         self._subnetwork: Optional[Mask] = None

@@ -2,23 +2,29 @@
 
 import logging
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from typing import Optional
 
-from fairseq import utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask
 
 from parp_fairseq.decoding import GreedyCtcDecoder
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
+from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
 from .master_weights import master_weights
 from .options import ParpConfig, build_pruner, build_schedule
 
 logger = logging.getLogger(__name__)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ArgumentTypeError(f"expected true or false, found {text!r}")
+    return text.lower() == "true"
 
 
 @register_task("parp", dataclass=ParpConfig)
@@ -32,6 +38,7 @@ class ParpTask(AudioFinetuningTask):
         build_schedule(cfg)  # options out of range are told before anything is loaded
         self.pruner: Optional[Pruner] = None
         self.epoch = 1
+        self.has_begun = False
 
     @classmethod
     def add_args(cls, parser: ArgumentParser):
@@ -41,7 +48,7 @@ class ParpTask(AudioFinetuningTask):
             if option.name in ("adjust", "prune_bias"):
                 parser.add_argument(
                     "--" + option.name.replace("_", "-"),
-                    type=utils.eval_bool,
+                    type=_boolean,
                     default=option.default,
                     metavar="BOOL",
                     help=option.metadata["help"],
@@ -55,6 +62,7 @@ class ParpTask(AudioFinetuningTask):
                 raise ValueError(
                     f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
                 )
+            self.model = model
             self.pruner = model.pruner = build_pruner(self.cfg, model)
         return model
 
@@ -67,37 +75,44 @@ class ParpTask(AudioFinetuningTask):
     def train_step(
         self, sample, model, criterion, optimizer, update_num: int, ignore_grad: bool = False
     ):
-        if self.pruner.prunes:
-            self._before_update(optimizer, update_num)
+        # The first prune waits for the first update: only then is loaded what there is to load, and
+        # the optimizer holds its own copies of the weights.
+        if not self.has_begun:
+            self._begin(optimizer, update_num)
+        elif self._prunes_before_epoch():
+            self._prune(optimizer, update_num)
+            self.pruner.pruned_in_epoch = self.epoch
         output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        if self.pruner.prunes and self.pruner.fixed:
+        if self.pruner.fixed:
             self.pruner.mask_gradients()
         return output
 
     def optimizer_step(self, optimizer, model, update_num: int):
         super().optimizer_step(optimizer, model, update_num)
         done = update_num + 1
-        if self.pruner.prunes and self.pruner.adjust:
-            if self.pruner.schedule.due_after_update(done):
-                self._prune(optimizer, done)
+        if self._adjusts and self.pruner.schedule.due_after_update(done):
+            self._prune(optimizer, done)
 
-    def _before_update(self, optimizer, update_num: int) -> None:
-        # The first prune waits for the first update: only then is loaded what there is to load, and
-        # the optimizer holds its own copies of the weights.
-        if not self.pruner.started:
-            masters = master_weights(optimizer, self.pruner.params)
-            if update_num > 0 and self.pruner.resumable is not None:
-                self.pruner.resume(self.pruner.resumable, masters)
-            else:
-                self.pruner.start(masters)
-                self._report(update_num)
-                self.pruner.pruned_in_epoch = self.epoch
-            self.pruner.resumable = None
-        elif self.pruner.adjust and self.pruner.schedule.due_before_epoch(
-            self.epoch, self.pruner.pruned_in_epoch
-        ):
-            self._prune(optimizer, update_num)
+    @property
+    def _adjusts(self) -> bool:
+        return self.pruner.prunes and self.pruner.adjust
+
+    def _prunes_before_epoch(self) -> bool:
+        schedule, pruned_in = self.pruner.schedule, self.pruner.pruned_in_epoch
+        return self._adjusts and schedule.due_before_epoch(self.epoch, pruned_in)
+
+    def _begin(self, optimizer, update_num: int) -> None:
+        self.has_begun = True
+        resumable, self.model.resumable = self.model.resumable, None
+        masters = master_weights(optimizer, self.pruner.params)
+        if update_num > 0 and resumable is not None:
+            set_generator_state(resumable["generator"])
+            if "pruner" in resumable:
+                self.pruner.resume(resumable["pruner"], masters)
+        if self.pruner.prunes and not self.pruner.started:
+            self.pruner.start(masters)
             self.pruner.pruned_in_epoch = self.epoch
+            self._report(update_num)
 
     def _prune(self, optimizer, update: int) -> None:
         start = time.perf_counter()

@@ -1,0 +1,145 @@
+"""Checkpoint: the weights of a checkpoint file, read without running anything that it carries."""
+
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+from torch import Tensor
+
+from parp_fairseq.pruning import Mask, prunable_parameters
+
+_FAIRSEQ_HOLDS = ("argparse.Namespace", "fairseq.data.dictionary.Dictionary")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of fairseq.
+
+    Args:
+        path: the file.
+        state: the dict in it, with the weights under ``"model"``.
+
+    Raises:
+        ValueError: there are no weights under ``"model"``.
+    """
+
+    path: Path
+    state: Mapping[str, Any]
+
+    def __post_init__(self):
+        model = self.state["model"]
+        if not (
+            isinstance(model, Mapping)
+            and model
+            and all(isinstance(k, str) and isinstance(w, Tensor) for k, w in model.items())
+        ):
+            raise ValueError(
+                f"{self.path} is no checkpoint of a model: expected names and tensors under "
+                f"'model', found {describe(model)}"
+            )
+
+    @property
+    def num_updates(self) -> Optional[int]:
+        """Optimizer updates done, where the file tells."""
+        return _look_up(self.state, "optimizer_history", -1, "num_updates")
+
+    @property
+    def trained_scope(self) -> str:
+        """The scope that the task ``parp`` pruned; ``transformer`` for other checkpoints."""
+        return str(self._task_option("prune_scope", "transformer"))
+
+    @property
+    def trained_biases(self) -> bool:
+        """Whether the task ``parp`` pruned biases too; true for other checkpoints."""
+        bias = self._task_option("prune_bias", True)
+        return prunes_biases(bias, self._task_option("prune_pattern", "global"))
+
+    def _task_option(self, option: str, default: Any) -> Any:
+        value = _look_up(self.state, "cfg", "task", option)
+        return default if value is None else value
+
+    def prunable(self, scope: str, bias: bool = True) -> Dict[str, Tensor]:
+        """:func:`prunable_parameters` of the file; errors name it."""
+        try:
+            return prunable_parameters(self.state["model"], scope, bias)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+
+def prunes_biases(bias: bool, pattern: str) -> bool:
+    """Whether biases are pruned where they may be: the pattern N:M needs an input dimension."""
+    return bias and pattern in ("global", "layerwise")
+
+
+def mask_of_zeros(weights: Mapping[str, Tensor]) -> Mask:
+    """The mask that prunes what is zero."""
+    return Mask({name: weight != 0 for name, weight in weights.items()})
+
+
+def read(path: Path) -> Any:
+    """What ``torch.save`` wrote to ``path``: tensors and plain data alone.
+
+    Raises:
+        ValueError: anything else, above all a pickle that would run code.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch and fairseq say of themselves
+            return _load(path)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
+        wanted = _object_wanted(error)
+        if wanted:
+            raise ValueError(
+                f"{path} is refused: loading it would run code, for it asks for {wanted}; "
+                "expected tensors and plain data alone"
+            ) from None
+        raise ValueError(
+            f"{path} is no checkpoint and no mask: it is cut short, of another kind, or would run "
+            f"code when loaded ({type(error).__name__})"
+        ) from None
+
+
+def _load(path: Path) -> Any:
+    load = partial(
+        torch.load, path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+    )
+    try:
+        return load()
+    except UnpicklingError as error:
+        if _object_wanted(error) not in _FAIRSEQ_HOLDS:
+            raise
+        # Imports fairseq, which takes seconds: only for files that need it.
+        from parp_fairseq.models import safe_loading  # noqa: F401
+
+        return load()
+
+
+def _object_wanted(error: Exception) -> Optional[str]:
+    """Name of the Python object for whose sake torch refused a pickle, where that is why."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return found[1] if found else None
+
+
+def describe(value: Any) -> str:
+    """``value`` in a few words, for error messages."""
+    if isinstance(value, Mapping):
+        return f"a dict with {', '.join(map(repr, list(value)[:3])) or 'nothing'} in it"
+    return f"an object of type {type(value).__name__}"
+
+
+def _look_up(container: Any, *keys: Any) -> Any:
+    """``container[key][key]...``; None where that does not exist."""
+    for key in keys:
+        try:
+            container = container[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return container

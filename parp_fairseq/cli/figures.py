@@ -1,0 +1,86 @@
+"""The pictures of ``--plot``: heat maps with the numbers in them."""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional, Sequence
+
+from .files import require_writable
+
+if TYPE_CHECKING:
+    from .info import SparsityByLayer
+
+_SUFFIXES = (".png", ".pdf", ".svg")
+_COLORMAP = "YlGnBu"  # reads the same with any colour vision, and in grey
+_CELL = (0.72, 0.34)  # inches
+
+
+def require_drawable(path: Path) -> None:
+    """Tell before the work what would fail after it."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError:
+        raise ValueError(
+            "--plot needs matplotlib, which is not installed: pip install 'parp_fairseq[plot]'"
+        ) from None
+    require_writable("--plot", path, _SUFFIXES)
+
+
+def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
+    """Layer by projection; the sums over both stand apart, behind a line."""
+    figure, axes = _heat_map(
+        sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", "{:.1%}"
+    )
+    axes.set(title=f"Sparsity of {name}", xlabel="projection", ylabel="transformer layer")
+    axes.axhline(len(sparsity.rows) - 1.5, color="white", linewidth=4)
+    axes.axvline(len(sparsity.columns) - 1.5, color="white", linewidth=4)
+    _save(figure, path)
+
+
+def draw_iou(path: Path, matrix: List[List[float]], labels: Sequence[str]) -> None:
+    """Mask by mask."""
+    figure, axes = _heat_map(matrix, labels, labels, "IoU of kept weights", "{:.3f}")
+    axes.set(title="Agreement of masks", xlabel="mask", ylabel="mask")
+    _save(figure, path)
+
+
+def _heat_map(
+    values: List[List[Optional[float]]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    meaning: str,
+    number: str,
+):
+    from matplotlib.figure import Figure
+
+    grid = [[math.nan if value is None else value for value in row] for row in values]
+    known = [value for row in grid for value in row if not math.isnan(value)]
+    low = min(math.floor(10 * min(known)) / 10, 0.9)
+    high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
+
+    size = (_CELL[0] * len(columns) + 1.5, _CELL[1] * len(rows) + 1)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(grid, cmap=_COLORMAP, vmin=low, vmax=high, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            if value is not None:
+                color = "white" if value > (low + high) / 2 else "black"
+                axes.text(j, i, number.format(value), ha="center", va="center", color=color)
+    figure.colorbar(image, label=meaning, format="{x:.0%}" if "%" in number else None)
+    return figure, axes
+
+
+def _save(figure, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        figure.savefig(partial, format=path.suffix[1:], dpi=150, bbox_inches="tight")
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""``parp info``: sparsity of a mask or a checkpoint, layer by layer."""
+
+import re
+from argparse import Namespace
+from collections import Counter
+from typing import List, Optional, Tuple
+
+import torch
+from tabulate import tabulate
+
+from parp_fairseq.pruning import Mask, prunable_parameters
+
+from .checkpoint import Checkpoint, mask_of_zeros
+from .files import load
+
+PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
+ALL, OTHER = "all", "other"
+_OF_LAYER = re.compile(
+    rf"encoder\.layers\.(\d+)\.(?:self_attn\.)?({'|'.join(PROJECTIONS)})\.(?:weight|bias)"
+)
+
+
+class SparsityByLayer:
+    """Sparsity of each projection of each transformer layer.
+
+    Attributes:
+        rows: layers as text, ``other`` for what is no projection of a layer, and ``all``.
+        columns: projections, and ``all``.
+        values: a row of shares 0 to 1 for each of ``rows``; None where there are no weights.
+    """
+
+    def __init__(self, mask: Mask):
+        total, pruned = Counter(), Counter()
+        for name, keep in mask.items():
+            found = _OF_LAYER.fullmatch(name)
+            row, column = found.groups() if found else (OTHER, OTHER)
+            for cell in ((row, column), (row, ALL), (ALL, column), (ALL, ALL)):
+                total[cell] += keep.numel()
+                pruned[cell] += keep.numel() - int(keep.count_nonzero())
+        layers = {row for row, _ in total if row not in (ALL, OTHER)}
+        self.rows = sorted(layers, key=int) + [OTHER] * ((OTHER, ALL) in total) + [ALL]
+        self.columns = [column for column in PROJECTIONS if (ALL, column) in total] + [ALL]
+        self.values: List[List[Optional[float]]] = [
+            [
+                pruned[row, col] / total[row, col] if total[row, col] else None
+                for col in self.columns
+            ]
+            for row in self.rows
+        ]
+
+
+def run(args: Namespace) -> None:
+    if args.plot:
+        from . import figures
+
+        figures.require_drawable(args.plot)
+    held = load(args.file)
+    if isinstance(held, Mask):
+        mask, facts = _of_mask(held, args.scope)
+    else:
+        mask, facts = _of_checkpoint(held, args.scope)
+    sparsity = SparsityByLayer(mask)
+    if args.plot:
+        figures.draw_sparsity(args.plot, sparsity, args.file.name)
+        facts.append(("picture", args.plot))
+    print(tabulate([("file", args.file), *facts], tablefmt="plain", disable_numparse=True))
+    print(f"\n{_table(sparsity)}\n")
+    print(f"{mask.num_pruned:,} of {mask.num_weights:,} weights pruned: {mask.sparsity:.1%}")
+
+
+def _of_mask(mask: Mask, scope: Optional[str]) -> Tuple[Mask, List[Tuple[str, str]]]:
+    facts = [("holds", "mask"), ("scope", mask.scope), ("origin", mask.origin)]
+    if scope is not None:
+        # prunable_parameters looks at names and kinds only: tensors without memory will do.
+        named = {name: torch.empty(keep.shape, device="meta") for name, keep in mask.items()}
+        mask = Mask({name: mask[name] for name in prunable_parameters(named, scope)})
+        facts.append(("counted", scope))
+    return mask, [(name, value) for name, value in facts if value]
+
+
+def _of_checkpoint(
+    checkpoint: Checkpoint, scope: Optional[str]
+) -> Tuple[Mask, List[Tuple[str, str]]]:
+    scope = scope or checkpoint.trained_scope
+    mask = mask_of_zeros(checkpoint.prunable(scope, checkpoint.trained_biases))
+    facts = [("holds", "checkpoint"), ("scope", scope)]
+    if checkpoint.num_updates is not None:
+        facts.append(("updates", f"{checkpoint.num_updates:,}"))
+    return mask, facts
+
+
+def _table(sparsity: SparsityByLayer) -> str:
+    body = [
+        [row, *("" if value is None else f"{value:.1%}" for value in values)]
+        for row, values in zip(sparsity.rows, sparsity.values)
+    ]
+    headers = ["layer", *sparsity.columns]
+    return tabulate(body, headers, disable_numparse=True, colalign=["right"] * len(headers))

@@ -1,0 +1,56 @@
+"""``parp mask``: make a mask from a checkpoint."""
+
+from argparse import Namespace
+
+from safetensors import SafetensorError
+from tabulate import tabulate
+
+from parp_fairseq.pruning import Mask, magnitude_mask, random_mask
+
+from .checkpoint import Checkpoint, prunes_biases
+from .files import load, require_writable
+
+
+def run(args: Namespace) -> None:
+    magnitude_mask({}, args.sparsity, args.pattern)  # tells options out of range before it reads
+    require_writable("--output", args.output, [".safetensors"])
+    checkpoint = load(args.checkpoint)
+    if isinstance(checkpoint, Mask):
+        raise ValueError(f"{args.checkpoint} is a mask: expected a checkpoint")
+    mask = _make_mask(args, checkpoint)
+    try:
+        mask.save(args.output)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{args.output} cannot be written: {error}") from None
+    print(
+        tabulate(
+            [
+                ("mask", args.output),
+                ("weights", f"{mask.num_weights:,}"),
+                ("pruned", f"{mask.num_pruned:,}"),
+                ("sparsity", f"{mask.sparsity:.1%}"),
+            ],
+            tablefmt="plain",
+            disable_numparse=True,
+        )
+    )
+
+
+def _make_mask(args: Namespace, checkpoint: Checkpoint) -> Mask:
+    bias = prunes_biases(args.bias, args.pattern)
+    weights = checkpoint.prunable(args.scope, bias)
+    try:
+        if args.criterion == "random":
+            mask = random_mask(weights, args.sparsity, args.seed, args.pattern)
+        else:
+            mask = magnitude_mask(weights, args.sparsity, args.pattern)
+    except (TypeError, ValueError) as error:  # TypeError: weights of a type that is not ranked
+        raise ValueError(f"{args.checkpoint}: {error}") from None
+    criterion = f"random from seed {args.seed}" if args.criterion == "random" else "magnitude"
+    biases = "" if bias else ", no biases"
+    mask.scope = args.scope
+    mask.origin = (
+        f"{criterion}, {args.pattern}, sparsity {args.sparsity:g}{biases}, "
+        f"of {args.checkpoint.name}"
+    )
+    return mask

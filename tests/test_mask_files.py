@@ -1,0 +1,165 @@
+"""Mask files: they come back as they were, the authors' are read, and none can run code (promise 9)."""
+
+import os
+
+import pytest
+import torch
+from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def mask():
+    torch.manual_seed(0)
+    weights = {"encoder.layers.0.fc1.weight": torch.randn(9, 7), "encoder.layers.0.fc1.bias": torch.randn(9)}
+    return Mask(dict(magnitude_mask(weights, 0.4)), scope="transformer", origin="a test")
+
+
+def test_round_trip(mask, tmp_path):
+    mask.save(tmp_path / "mask.safetensors")
+    loaded = Mask.load(tmp_path / "mask.safetensors")
+    assert loaded == mask
+    assert (loaded.scope, loaded.origin) == ("transformer", "a test")
+    assert [p.name for p in tmp_path.iterdir()] == ["mask.safetensors"]
+
+
+def test_one_bit_a_weight(tmp_path):
+    mask = magnitude_mask({"w": torch.randn(1000, 1000)}, 0.5)
+    mask.save(tmp_path / "mask.safetensors")
+    assert (tmp_path / "mask.safetensors").stat().st_size * 8 <= 1.02 * 1_000_000
+    with safe_open(tmp_path / "mask.safetensors", framework="pt") as file:
+        assert file.metadata()["sparsity"] == "0.5"
+
+
+@pytest.mark.parametrize("prefix", ["", "w2v_encoder.w2v_model."])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_reads_the_authors_files(mask, tmp_path, prefix, dtype):
+    torch.save({f"{prefix}{n}_mask": keep.to(dtype) for n, keep in mask.items()}, tmp_path / "m.pt")
+    assert Mask.load(tmp_path / "m.pt") == mask
+
+
+def test_save_leaves_nothing_half_written(mask, tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    mask.save(tmp_path / "mask.safetensors")
+    before = (tmp_path / "mask.safetensors").read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        mask.save(tmp_path / "mask.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["mask.safetensors"]
+    assert (tmp_path / "mask.safetensors").read_bytes() == before
+
+
+class Payload:
+    """A pickle that makes a folder when it is loaded the unsafe way."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_a_payload_is_refused_and_does_not_run(tmp_path):
+    torch.save({"a.weight_mask": Payload(tmp_path / "ran")}, tmp_path / "mask.pt")
+    with pytest.raises(ValueError, match="mask.pt: not a file of tensors alone"):
+        Mask.load(tmp_path / "mask.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"a.weight_mask": torch.tensor([0.0, 0.5])}, "a.weight_mask holds values other than 0 and 1"),
+        ({"a.weight_mask": torch.tensor([0.0, float("nan")])}, "holds values other than 0 and 1"),
+        ({"a.weight": torch.ones(2)}, "keys that end in .weight_mask or .bias_mask, found 'a.weight'"),
+        ({"a.weight_mask": [1, 0]}, "a.weight_mask: expected a tensor, found list"),
+        ({}, "expected a dict of masks"),
+        (torch.ones(3), "expected a dict of masks, found Tensor"),
+    ],
+)
+def test_files_of_other_content_are_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "mask.pt")
+    with pytest.raises(ValueError, match=message) as error:
+        Mask.load(tmp_path / "mask.pt")
+    assert str(tmp_path / "mask.pt") in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mask.pt", "mask.safetensors"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text"])
+def test_damaged_files_are_refused(mask, tmp_path, name, damage):
+    path = tmp_path / name
+    mask.save(path) if path.suffix != ".pt" else torch.save({"a.weight_mask": torch.ones(99)}, path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "text": b"no mask"}[damage])
+    with pytest.raises(ValueError, match=name):
+        Mask.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"mask file .*nowhere\.pt does not exist"):
+        Mask.load(tmp_path / "nowhere.pt")
+
+
+def test_safetensors_of_something_else_is_refused(tmp_path):
+    save_file({"w": torch.ones(3)}, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="expected a safetensors file of format parp-mask, found None"):
+        Mask.load(tmp_path / "weights.safetensors")
+
+
+def test_bytes_that_do_not_fit_the_shape_are_refused(mask, tmp_path):
+    mask.save(tmp_path / "mask.safetensors")
+    with safe_open(tmp_path / "mask.safetensors", framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["encoder.layers.0.fc1.bias"] = torch.zeros(3, dtype=torch.uint8)
+    save_file(tensors, tmp_path / "mask.safetensors", metadata)
+    with pytest.raises(ValueError, match=r"fc1.bias: expected 2 bytes for shape \(9,\)"):
+        Mask.load(tmp_path / "mask.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p: p.pop("encoder.layers.0.fc1.bias"), "0 missing .*, 1 too many"),
+        (lambda p: p.update(more=torch.ones(2)), r"1 missing \['more'\]"),
+        (lambda p: p.update({"encoder.layers.0.fc1.bias": torch.ones(10)}), r"has shape \(9,\), expected \(10,\)"),
+    ],
+)
+def test_a_mask_that_does_not_fit_changes_nothing(mask, change, message):
+    params = {name: torch.ones(keep.shape) for name, keep in mask.items()}
+    change(params)
+    with pytest.raises(ValueError, match=message):
+        mask.apply_(params)
+    assert all(param.eq(1).all() for param in params.values())
+
+
+def test_names_are_relative_to_the_encoder():
+    finetuned = {
+        "w2v_encoder.w2v_model.encoder.layers.0.fc1.weight": torch.randn(3, 3),
+        "w2v_encoder.w2v_model.post_extract_proj.weight": torch.randn(3, 3),
+        "w2v_encoder.w2v_model.encoder.layers.0.fc1.num_batches": torch.zeros((), dtype=torch.int64),
+        "w2v_encoder.proj.weight": torch.randn(3, 3),
+        "layers.0.fc1.weight": torch.randn(3, 3),
+    }
+    assert list(prunable_parameters(finetuned)) == ["encoder.layers.0.fc1.weight"]
+    assert list(prunable_parameters(finetuned, "all")) == [
+        "encoder.layers.0.fc1.weight",
+        "post_extract_proj.weight",
+    ]
+    assert list(prunable_parameters(finetuned, "re:^post_")) == ["post_extract_proj.weight"]
+
+
+@pytest.mark.parametrize(
+    "scope, message",
+    [
+        ("decoder", "unknown scope 'decoder': expected transformer, feature_extractor, all or re:"),
+        ("re:(", r"scope 're:\(' is not a regular expression"),
+        ("re:nothing", "scope 're:nothing' covers no parameter of this model, which has a.b"),
+        ("transformer", "scope 'transformer' covers no parameter"),
+    ],
+)
+def test_scopes_that_cover_nothing_are_named(scope, message):
+    with pytest.raises(ValueError, match=message):
+        prunable_parameters({"a.b": torch.ones(1)}, scope)

@@ -1,0 +1,165 @@
+"""Promise 3: the mask is that of torch.nn.utils.prune, bit for bit, and ties go by position."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
+from parp_fairseq.pruning import criterion as criterion_module
+from torch import nn
+from torch.nn.utils import prune
+
+
+class Layers(nn.Module):
+    """Parameters named as those of a transformer, of different sizes."""
+
+    def __init__(self, layers: int = 2, width: int = 12):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({"fc1": nn.Linear(width, 3 * width), "fc2": nn.Linear(3 * width, width)})
+            for _ in range(layers)
+        )
+
+
+def torch_global_mask(model: nn.Module, amount: float):
+    model = deepcopy(model)
+    modules = [(m, n) for m in model.modules() if isinstance(m, nn.Linear) for n in ("weight", "bias")]
+    prune.global_unstructured(modules, prune.L1Unstructured, amount=amount)
+    return {
+        name[: -len("_mask")]: mask.bool() for name, mask in model.named_buffers() if "_mask" in name
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("sparsity", [0.01, 0.25, 0.5, 0.731, 0.99])
+def test_equals_torch_global_unstructured(sparsity, dtype):
+    torch.manual_seed(3)
+    model = Layers()
+    # Distinct magnitudes in every dtype, so that no tie decides; signs are mixed.
+    count = sum(p.numel() for p in model.parameters())
+    steps = (torch.randperm(count) + 1.0) * 2.0**-20
+    signs = torch.randint(0, 2, (count,)) * 2.0 - 1
+    values = (steps * signs).split([p.numel() for p in model.parameters()])
+    for param, value in zip(model.parameters(), values):
+        param.data = value.view_as(param).clone()
+    if dtype is not torch.float32:  # 8 bits of mantissa hold so many distinct values, and no more
+        for index, param in enumerate(model.parameters()):
+            bits = torch.arange(param.numel(), dtype=torch.int16) * len(list(model.parameters()))
+            param.data = (bits + index + 1).view(dtype).view_as(param).clone()
+    params = prunable_parameters(model)
+    mask = magnitude_mask(params, sparsity)
+    reference = torch_global_mask(model, sparsity)
+    assert mask.keys() == reference.keys() == params.keys()
+    for name in reference:
+        assert torch.equal(mask[name], reference[name]), name
+
+
+def lowest_by_sorting(weights, num_pruned):
+    """The plain way: join, sort stably, cut."""
+    joined = torch.cat([w.reshape(-1).float().abs() for w in weights.values()])
+    keep = torch.ones(joined.numel(), dtype=torch.bool)
+    keep[joined.argsort(stable=True)[:num_pruned]] = False
+    parts = keep.split([w.numel() for w in weights.values()])
+    return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts)}
+
+
+SPECIAL = st.sampled_from([0.0, -0.0, 1e-45, -1e-40, 1.0, -1.0, 3e38, 2.0**-126])
+VALUES = st.one_of(SPECIAL, st.floats(width=32, allow_nan=False, allow_infinity=False))
+SHAPES = st.lists(st.sampled_from([(0,), (1,), (5,), (3, 4), (2, 3, 2), (17,)]), min_size=1, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_ties_zeros_and_odd_shapes(data):
+    weights = {}
+    for index, shape in enumerate(data.draw(SHAPES)):
+        size = torch.Size(shape).numel()
+        numbers = data.draw(st.lists(VALUES, min_size=size, max_size=size))
+        weights[f"w{index}"] = torch.tensor(numbers, dtype=torch.float32).view(shape)
+    total = sum(w.numel() for w in weights.values())
+    sparsity = data.draw(st.floats(0, 1, exclude_max=True))
+    mask = magnitude_mask(weights, sparsity)
+    reference = lowest_by_sorting(weights, round(sparsity * total))
+    assert mask.num_pruned == round(sparsity * total)
+    assert all(torch.equal(mask[name], keep) for name, keep in reference.items())
+
+
+def test_pieces_change_nothing(monkeypatch):
+    weights = {"a": torch.randn(301).round(decimals=1), "b": torch.randn(50, 3).round(decimals=1)}
+    whole = magnitude_mask(weights, 0.6)
+    monkeypatch.setattr(criterion_module, "PIECE", 7)
+    assert magnitude_mask(weights, 0.6) == whole
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("pattern", ["global", "layerwise", "1:2"])
+def test_refuses_weights_that_are_no_numbers(value, pattern):
+    weights = {"good": torch.randn(4, 4), "broken": torch.randn(4, 4)}
+    weights["broken"][2, 1] = value
+    with pytest.raises(ValueError, match="broken holds values that are infinite or not a number"):
+        magnitude_mask(weights, 0.5, pattern)
+
+
+def test_layerwise_prunes_each_tensor():
+    params = prunable_parameters(Layers())
+    mask = magnitude_mask(params, 0.3, "layerwise")
+    for name, param in params.items():
+        assert int((~mask[name]).sum()) == round(0.3 * param.numel())
+        assert param[~mask[name]].abs().max() <= param[mask[name]].abs().min()
+
+
+@pytest.mark.parametrize("n, m", [(2, 4), (1, 4), (4, 8)])
+def test_n_of_m_keeps_the_largest_of_each_group(n, m):
+    params = {"linear": torch.randn(6, 16), "conv": torch.randn(4, 8, 3)}
+    mask = magnitude_mask(params, 1 - n / m, f"{n}:{m}")
+    for name, param in params.items():
+        by_input = param.movedim(1, -1).reshape(-1, m).abs()
+        kept = mask[name].movedim(1, -1).reshape(-1, m)
+        assert kept.sum(dim=1).eq(n).all()
+        inside = torch.where(kept, by_input, torch.inf).amin(dim=1)
+        outside = torch.where(kept, -torch.inf, by_input).amax(dim=1)
+        assert (inside >= outside).all()
+
+
+@pytest.mark.parametrize(
+    "pattern, sparsity, shape, message",
+    [
+        ("2:4", 0.4, (4, 4), "pattern 2:4 prunes a share of 0.5: expected that sparsity, found 0.4"),
+        ("2:4", 0.5, (4, 6), "needs an input dimension that 4 divides: w has shape"),
+        ("4:2", 0.5, (4, 4), "unknown pattern '4:2'"),
+        ("blockwise", 0.5, (4, 4), "unknown pattern 'blockwise'"),
+        ("global", 1.0, (4, 4), "sparsity is 1.0: expected 0 <= sparsity < 1"),
+        ("global", float("nan"), (4, 4), "sparsity is nan"),
+    ],
+)
+def test_errors_name_value_and_expectation(pattern, sparsity, shape, message):
+    with pytest.raises(ValueError, match=message):
+        magnitude_mask({"w": torch.randn(shape)}, sparsity, pattern)
+
+
+def test_random_mask_is_of_the_seed_alone():
+    shapes = prunable_parameters(Layers())
+    others = {name: torch.zeros_like(param) for name, param in shapes.items()}
+    mask = random_mask(shapes, 0.5, seed=11)
+    assert mask == random_mask(others, 0.5, seed=11)
+    assert mask != random_mask(shapes, 0.5, seed=12)
+    assert mask.num_pruned == round(0.5 * mask.num_weights)
+    # Each tensor draws numbers of its own, and no part is favoured.
+    shares = [mask[name].float().mean().item() for name in mask if mask[name].numel() > 400]
+    assert len(set(shares)) > 1
+    assert all(0.4 < share < 0.6 for share in shares)
+
+
+def test_masks_know_their_numbers():
+    kept = {"a": torch.tensor([[1, 0, 1], [0, 0, 1]]).bool(), "b": torch.ones(11).bool()}
+    mask = Mask(kept)
+    assert (mask.num_weights, mask.num_pruned) == (17, 3)
+    assert mask.sparsity == 3 / 17
+    assert torch.equal(mask["a"], kept["a"])
+    other = Mask({"a": ~kept["a"], "b": kept["b"]})
+    assert mask.iou(other) == 11 / 17
+    assert other.num_revived(mask) == 3
+    with pytest.raises(ValueError, match=r"1 missing \['b'\]"):
+        Mask({"a": kept["a"]}).iou(mask)

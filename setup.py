@@ -6,18 +6,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-RECIPES = ["recipes"] + sorted(
-    str(p.relative_to(HERE)) for p in HERE.glob("recipes/**/") if p.is_dir()
-)
 RECIPE_PACKAGES = {
-    "parp_fairseq." + folder.rstrip("/").replace("/", "."): folder
-    for folder in dict.fromkeys(RECIPES)
+    "parp_fairseq." + folder.replace("/", "."): folder
+    for folder in sorted({str(p.parent.relative_to(HERE)) for p in HERE.glob("recipes/**/*.yaml")})
 }
 
 setup(
     name="parp_fairseq",
     version=re.search(r'__version__ = "(.+)"', (HERE / "parp_fairseq/__init__.py").read_text())[1],
-    description="PARP: sparse subnetworks of self-supervised speech encoders, found while finetuning",
+    description="PARP: sparse subnetworks of speech encoders, found while finetuning",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

@@ -2,10 +2,11 @@
 
 import logging
 
-import parp_fairseq.tasks.parp  # noqa: F401  (registers the task and the model with fairseq)
 import pytest
 import torch
 from fairseq_runs import write_corpus, write_encoder
+
+import parp_fairseq.tasks.parp  # noqa: F401  (registers the task and the model with fairseq)
 
 torch.set_num_threads(1)  # the networks are tiny: more threads only wait for one another
 

@@ -37,8 +37,8 @@ _HISTORY = {
 def write_encoder(path: Path, seed: int = 0, large: bool = False, **changes) -> Path:
     """A random wav2vec 2.0 checkpoint in the form of the published ones that hold a ``cfg``.
 
-    ``large`` has what sets wav2vec 2.0 large and XLSR-53 apart: layer norms in the feature extractor,
-    and before each block, and normalised input.
+    ``large`` has what sets wav2vec 2.0 large and XLSR-53 apart: layer norms in the feature
+    extractor and before each block, and normalised input.
     """
     torch.manual_seed(seed)
     model_cfg = OmegaConf.structured(Wav2Vec2Config())
@@ -79,7 +79,7 @@ def write_encoder(path: Path, seed: int = 0, large: bool = False, **changes) -> 
 
 
 def write_corpus(folder: Path, split: str, utterances: int, seed: int = 0) -> Path:
-    """Noise of 0.4 to 0.8 s with random words, as a fairseq manifest with letters, words and phones."""
+    """Noise of 0.4 to 0.8 s with random words, as a manifest with letters, words and phones."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     tsv, words = [str(folder)], []
@@ -114,8 +114,8 @@ def training_config(
 ):
     """Config of a short finetuning run on the CPU, through fairseq's own argparse front.
 
-    ``changes`` are options by their argparse names, dashes as underscores; True is a bare flag, None
-    and False leave the option out.
+    ``changes`` are options by their argparse names, dashes as underscores; True is a bare flag,
+    None and False leave the option out.
     """
     arguments = dict(
         task="parp",

@@ -16,6 +16,7 @@ from fairseq_runs import (
     transcribe,
     write_encoder,
 )
+
 from parp_fairseq.pruning import magnitude_mask, prunable_parameters
 
 METHODS = {
@@ -30,7 +31,9 @@ METHODS = {
 
 def count_zeros(state):
     params = prunable_parameters(state)
-    return sum(int((p == 0).sum()) for p in params.values()), sum(p.numel() for p in params.values())
+    return sum(int((p == 0).sum()) for p in params.values()), sum(
+        p.numel() for p in params.values()
+    )
 
 
 def finetune_and_keep(cfg, updates):
@@ -55,7 +58,9 @@ def test_every_checkpoint_is_sparse(corpus, encoder, tmp_path, method, validated
         assert zeros == dense_zeros, file.name
 
 
-def test_a_checkpoint_between_two_prunes_is_the_subnetwork_of_its_weights(corpus, encoder, tmp_path):
+def test_a_checkpoint_between_two_prunes_is_the_subnetwork_of_its_weights(
+    corpus, encoder, tmp_path
+):
     trainer = make_trainer(training_config(corpus, encoder, tmp_path, prune_interval=100))
     from test_training import run
 
@@ -123,7 +128,9 @@ def assert_same(a, b, where):
 
 
 def test_finetuning_from_a_checkpoint_prunes_what_it_loaded(corpus, encoder, tmp_path):
-    source = finetune(training_config(corpus, encoder, tmp_path / "dense", sparsity=0, max_update=9))
+    source = finetune(
+        training_config(corpus, encoder, tmp_path / "dense", sparsity=0, max_update=9)
+    )
     cfg = training_config(
         corpus, encoder, tmp_path / "pruned", adjust="false", max_update=1,
         finetune_from_model=tmp_path / "dense" / "checkpoint_last.pt",

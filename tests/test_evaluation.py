@@ -6,6 +6,7 @@ import jiwer
 import pytest
 import torch
 from fairseq_runs import finetune, load, training_config, transcribe, write_corpus
+
 from parp_fairseq.decoding import GreedyCtcDecoder
 
 
@@ -65,7 +66,12 @@ def test_validation_while_training_scores_every_line(corpus, encoder, tmp_path, 
     """13 utterances are no multiple of 8, and fairseq 0.12.3 would drop the last batch."""
     caplog.set_level(logging.INFO, logger="parp_fairseq")
     cfg = training_config(
-        corpus, encoder, tmp_path, max_update=2, disable_validation=False, best_checkpoint_metric="wer"
+        corpus,
+        encoder,
+        tmp_path,
+        max_update=2,
+        disable_validation=False,
+        best_checkpoint_metric="wer",
     )
     logging.disable(logging.NOTSET)
     from fairseq_cli import train
@@ -73,11 +79,13 @@ def test_validation_while_training_scores_every_line(corpus, encoder, tmp_path, 
     train.main(cfg)
     assert "scoring 13 of 13 utterances" in caplog.text
     meters = load(tmp_path / "checkpoint_last.pt")["extra_state"]
-    assert 0 < meters["val_loss"]
+    assert meters["val_loss"] > 0
 
 
 def test_a_line_that_would_not_be_scored_is_an_error(corpus, encoder, checkpoint, tmp_path):
-    with pytest.raises(ValueError, match=r"only \d+ of the manifest's 13 utterances.*min_sample_size"):
+    with pytest.raises(
+        ValueError, match=r"only \d+ of the manifest's 13 utterances.*min_sample_size"
+    ):
         transcribe(corpus, checkpoint, tmp_path / "out", model_overrides="{}", min_sample_size=9000)
     cfg = training_config(
         corpus, encoder, tmp_path / "run", max_update=2, min_sample_size=9000,
@@ -112,7 +120,15 @@ def test_the_published_corpus_form_is_scored_by_fairseq_validate(corpus, checkpo
     from fairseq_cli import validate
 
     write_corpus(tmp_path / "data", "valid", 11, seed=5)
-    arguments = [str(tmp_path / "data"), "--task", "parp", "--labels", "ltr", "--path", str(checkpoint)]
+    arguments = [
+        str(tmp_path / "data"),
+        "--task",
+        "parp",
+        "--labels",
+        "ltr",
+        "--path",
+        str(checkpoint),
+    ]
     parser = options.get_validation_parser(default_task="parp")
     args = options.parse_args_and_arch(
         parser, [*arguments, "--cpu", "--max-tokens", "100000", "--num-workers", "0"]

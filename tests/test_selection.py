@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
-from parp_fairseq.pruning import criterion as criterion_module
 from torch import nn
 from torch.nn.utils import prune
+
+from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
+from parp_fairseq.pruning import criterion as criterion_module
 
 
 class Layers(nn.Module):
@@ -25,10 +26,14 @@ class Layers(nn.Module):
 
 def torch_global_mask(model: nn.Module, amount: float):
     model = deepcopy(model)
-    modules = [(m, n) for m in model.modules() if isinstance(m, nn.Linear) for n in ("weight", "bias")]
+    modules = [
+        (m, n) for m in model.modules() if isinstance(m, nn.Linear) for n in ("weight", "bias")
+    ]
     prune.global_unstructured(modules, prune.L1Unstructured, amount=amount)
     return {
-        name[: -len("_mask")]: mask.bool() for name, mask in model.named_buffers() if "_mask" in name
+        name[: -len("_mask")]: mask.bool()
+        for name, mask in model.named_buffers()
+        if "_mask" in name
     }
 
 
@@ -67,7 +72,9 @@ def lowest_by_sorting(weights, num_pruned):
 
 SPECIAL = st.sampled_from([0.0, -0.0, 1e-45, -1e-40, 1.0, -1.0, 3e38, 2.0**-126])
 VALUES = st.one_of(SPECIAL, st.floats(width=32, allow_nan=False, allow_infinity=False))
-SHAPES = st.lists(st.sampled_from([(0,), (1,), (5,), (3, 4), (2, 3, 2), (17,)]), min_size=1, max_size=5)
+SHAPES = st.lists(
+    st.sampled_from([(0,), (1,), (5,), (3, 4), (2, 3, 2), (17,)]), min_size=1, max_size=5
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -126,7 +133,12 @@ def test_n_of_m_keeps_the_largest_of_each_group(n, m):
 @pytest.mark.parametrize(
     "pattern, sparsity, shape, message",
     [
-        ("2:4", 0.4, (4, 4), "pattern 2:4 prunes a share of 0.5: expected that sparsity, found 0.4"),
+        (
+            "2:4",
+            0.4,
+            (4, 4),
+            "pattern 2:4 prunes a share of 0.5: expected that sparsity, found 0.4",
+        ),
         ("2:4", 0.5, (4, 6), "needs an input dimension that 4 divides: w has shape"),
         ("4:2", 0.5, (4, 4), "unknown pattern '4:2'"),
         ("blockwise", 0.5, (4, 4), "unknown pattern 'blockwise'"),

@@ -1,6 +1,7 @@
 """Promises 1 and 5, and PARP itself, held to plain loops around the stock fairseq trainer."""
 
 import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +9,22 @@ from fairseq import options
 from fairseq.data import iterators
 from fairseq.data.data_utils import compute_mask_indices
 from fairseq_runs import PRECISIONS, finetune, make_trainer, training_config
-from parp_fairseq.pruning import Mask, Schedule, magnitude_mask, prunable_parameters, random_mask
 from torch.nn.utils import prune
+
+from parp_fairseq.pruning import Mask, Schedule, magnitude_mask, prunable_parameters, random_mask
 
 # Where fairseq itself does not seed its masking, two stock runs differ and nothing equals them.
 STOCK_MASKING_FOLLOWS_THE_SEED = "seed" not in inspect.signature(compute_mask_indices).parameters
 STOCK = dict(task="audio_finetuning", arch="wav2vec_ctc", apply_mask=STOCK_MASKING_FOLLOWS_THE_SEED)
 OURS = dict(apply_mask=STOCK_MASKING_FOLLOWS_THE_SEED)
-PROJECTIONS = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2")
+PROJECTIONS = (
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.q_proj",
+    "self_attn.out_proj",
+    "fc1",
+    "fc2",
+)
 
 
 def updates(trainer, count, update_freq=1):
@@ -69,7 +78,9 @@ def weights(trainer):
 def test_parp_equals_a_plain_loop(corpus, encoder, tmp_path, update_freq):
     options = dict(clip_norm=1.0, layerdrop=0.2, dropout=0.1, update_freq=f"[{update_freq}]")
     ours = make_trainer(
-        training_config(corpus, encoder, tmp_path, sparsity=0.4, prune_interval=7, **OURS, **options)
+        training_config(
+            corpus, encoder, tmp_path, sparsity=0.4, prune_interval=7, **OURS, **options
+        )
     )
     our_losses = run(ours, 30, update_freq=update_freq)
 
@@ -107,7 +118,13 @@ def test_parp_p_equals_a_plain_loop(corpus, encoder, tmp_path):
 def test_a_fixed_mask_equals_custom_from_mask(corpus, encoder, tmp_path, criterion):
     ours = make_trainer(
         training_config(
-            corpus, encoder, tmp_path, sparsity=0.5, adjust="false", prune_criterion=criterion, **OURS
+            corpus,
+            encoder,
+            tmp_path,
+            sparsity=0.5,
+            adjust="false",
+            prune_criterion=criterion,
+            **OURS,
         )
     )
     our_losses = run(ours, 30)
@@ -115,14 +132,18 @@ def test_a_fixed_mask_equals_custom_from_mask(corpus, encoder, tmp_path, criteri
     stock = make_trainer(training_config(corpus, encoder, tmp_path, **STOCK))
     model = stock.get_model()
     params = prunable_parameters(model)
-    mask = magnitude_mask(params, 0.5) if criterion == "magnitude" else random_mask(params, 0.5, seed=7)
+    mask = (
+        magnitude_mask(params, 0.5)
+        if criterion == "magnitude"
+        else random_mask(params, 0.5, seed=7)
+    )
     by_parameter = {id(param): mask[name] for name, param in params.items()}
     modules = pruned_modules(model)
     for module, parameter in modules:
         prune.custom_from_mask(module, parameter, by_parameter[id(getattr(module, parameter))])
 
     def compute_masked_weights(*_):
-        # Attention reads the weights of its projections without calling them, and so past torch's hook.
+        # Attention reads the weights of its projections without calling them, past torch's hook.
         for module, _ in modules:
             for hook in module._forward_pre_hooks.values():
                 hook(module, None)
@@ -139,7 +160,14 @@ def test_a_fixed_mask_equals_custom_from_mask(corpus, encoder, tmp_path, criteri
 
 def test_clipping_ignores_the_gradients_of_a_fixed_mask(corpus, encoder, tmp_path):
     cfg = training_config(
-        corpus, encoder, tmp_path, sparsity=0.9, adjust="false", optimizer="sgd", clip_norm=1e-4, lr="[1]"
+        corpus,
+        encoder,
+        tmp_path,
+        sparsity=0.9,
+        adjust="false",
+        optimizer="sgd",
+        clip_norm=1e-4,
+        lr="[1]",
     )
     trainer = make_trainer(cfg)
     run(trainer, 1)
@@ -244,7 +272,10 @@ def test_epochs_between_prunes(corpus, encoder, tmp_path):
     pruned_at = []
     pruner = trainer.task.pruner
     zero = pruner._zero
-    pruner._zero = lambda mask: (pruned_at.append((trainer.task.epoch, trainer.get_num_updates())), zero(mask))
+    pruner._zero = lambda mask: (
+        pruned_at.append((trainer.task.epoch, trainer.get_num_updates())),
+        zero(mask),
+    )
     run(trainer, 60)
     epochs = [epoch for epoch, _ in pruned_at]
     assert epochs == list(range(1, epochs[-1] + 1, 2))
@@ -265,11 +296,17 @@ def test_schedules():
     [
         (dict(sparsity=-0.1), "sparsity is -0.1: expected 0 <= sparsity < 1"),
         (dict(sparsity=1.0), "sparsity is 1.0: expected 0 <= sparsity < 1"),
-        (dict(initial_sparsity=0.9), "initial_sparsity is 0.9: expected at most sparsity, which is 0.5"),
+        (
+            dict(initial_sparsity=0.9),
+            "initial_sparsity is 0.9: expected at most sparsity, which is 0.5",
+        ),
         (dict(prune_interval=0), "prune_interval is 0: expected at least 1"),
         (dict(prune_interval_epochs=-1), "prune_interval_epochs is -1: expected at least 1"),
         (dict(initial_sparsity=0.1, ramp_updates=0), "ramp_updates is 0: expected at least 1"),
-        (dict(initial_sparsity=0.1, adjust="false"), "initial_sparsity below sparsity needs adjust"),
+        (
+            dict(initial_sparsity=0.1, adjust="false"),
+            "initial_sparsity below sparsity needs adjust",
+        ),
         (dict(prune_scope="decoder"), "unknown scope 'decoder'"),
         (dict(prune_pattern="3"), "unknown pattern '3'"),
         (dict(mask_file="nowhere.safetensors"), "mask file nowhere.safetensors does not exist"),
@@ -329,5 +366,7 @@ def test_numpy_and_torch_agree_on_the_mask():
     joined = np.concatenate([w.numpy().ravel() for w in weights.values()])
     keep = np.ones(joined.size, bool)
     keep[np.argsort(np.abs(joined), kind="stable")[: round(0.45 * joined.size)]] = False
-    reference = Mask({"a": torch.from_numpy(keep[:120]).view(40, 3), "b": torch.from_numpy(keep[120:])})
+    reference = Mask(
+        {"a": torch.from_numpy(keep[:120]).view(40, 3), "b": torch.from_numpy(keep[120:])}
+    )
     assert magnitude_mask(weights, 0.45) == reference

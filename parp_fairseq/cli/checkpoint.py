@@ -1,12 +1,11 @@
 """Checkpoint: the weights of a checkpoint file, read without running anything that it carries."""
 
+import argparse
 import re
 import warnings
 import zipfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Dict, Mapping, Optional
 
 import torch
@@ -14,7 +13,12 @@ from torch import Tensor
 
 from parp_fairseq.pruning import Mask, prunable_parameters
 
-_FAIRSEQ_HOLDS = ("argparse.Namespace", "fairseq.data.dictionary.Dictionary")
+
+class _Dictionary:
+    """Stands in for fairseq's, which nobody looks at here: importing fairseq would take seconds."""
+
+
+_PLAIN_CONTAINERS = [argparse.Namespace, (_Dictionary, "fairseq.data.dictionary.Dictionary")]
 
 
 @dataclass(frozen=True)
@@ -89,43 +93,23 @@ def read(path: Path) -> Any:
         ValueError: anything else, above all a pickle that would run code.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch and fairseq say of themselves
-            return _load(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_PLAIN_CONTAINERS):
+            warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
+            zipped = zipfile.is_zipfile(path)  # the older form of file cannot be mapped
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except OSError:
         raise
     except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
-        wanted = _object_wanted(error)
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted:
             raise ValueError(
-                f"{path} is refused: loading it would run code, for it asks for {wanted}; "
+                f"{path} is refused: loading it would run code, for it asks for {wanted[1]}; "
                 "expected tensors and plain data alone"
             ) from None
         raise ValueError(
             f"{path} is no checkpoint and no mask: it is cut short, of another kind, or would run "
             f"code when loaded ({type(error).__name__})"
         ) from None
-
-
-def _load(path: Path) -> Any:
-    load = partial(
-        torch.load, path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-    )
-    try:
-        return load()
-    except UnpicklingError as error:
-        if _object_wanted(error) not in _FAIRSEQ_HOLDS:
-            raise
-        # Imports fairseq, which takes seconds: only for files that need it.
-        from parp_fairseq.models import safe_loading  # noqa: F401
-
-        return load()
-
-
-def _object_wanted(error: Exception) -> Optional[str]:
-    """Name of the Python object for whose sake torch refused a pickle, where that is why."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return found[1] if found else None
 
 
 def describe(value: Any) -> str:

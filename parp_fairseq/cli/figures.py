@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".png", ".pdf", ".svg")
 _COLORMAP = "YlGnBu"  # reads the same with any colour vision, and in grey
-_CELL = (0.72, 0.34)  # inches
 
 
 def require_drawable(path: Path) -> None:
@@ -29,7 +28,7 @@ def require_drawable(path: Path) -> None:
 def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
     """Layer by projection; the sums over both stand apart, behind a line."""
     figure, axes = _heat_map(
-        sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", "{:.1%}"
+        sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", "{:.1%}", 0.34
     )
     axes.set(title=f"Sparsity of {name}", xlabel="projection", ylabel="transformer layer")
     axes.axhline(len(sparsity.rows) - 1.5, color="white", linewidth=4)
@@ -39,8 +38,9 @@ def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
 
 def draw_iou(path: Path, matrix: List[List[float]], labels: Sequence[str]) -> None:
     """Mask by mask."""
-    figure, axes = _heat_map(matrix, labels, labels, "IoU of kept weights", "{:.3f}")
-    axes.set(title="Agreement of masks", xlabel="mask", ylabel="mask")
+    figure, axes = _heat_map(matrix, labels, labels, "IoU of kept weights", "{:.3f}", 0.5)
+    axes.set(title="Agreement of the masks", xlabel="mask", ylabel="mask")
+    axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
     _save(figure, path)
 
 
@@ -50,7 +50,9 @@ def _heat_map(
     columns: Sequence[str],
     meaning: str,
     number: str,
+    cell_height: float,
 ):
+    """A figure and its axes; ``cell_height`` is in inches."""
     from matplotlib.figure import Figure
 
     grid = [[math.nan if value is None else value for value in row] for row in values]
@@ -58,7 +60,7 @@ def _heat_map(
     low = min(math.floor(10 * min(known)) / 10, 0.9)
     high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
 
-    size = (_CELL[0] * len(columns) + 1.5, _CELL[1] * len(rows) + 1)
+    size = (0.72 * len(columns) + 1.5, max(2.5, cell_height * len(rows) + 1))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(grid, cmap=_COLORMAP, vmin=low, vmax=high, aspect="auto")
@@ -69,7 +71,9 @@ def _heat_map(
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             if value is not None:
-                color = "white" if value > (low + high) / 2 else "black"
+                red, green, blue, _ = image.cmap(image.norm(value))
+                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+                color = "white" if dark else "black"
                 axes.text(j, i, number.format(value), ha="center", va="center", color=color)
     figure.colorbar(image, label=meaning, format="{x:.0%}" if "%" in number else None)
     return figure, axes

@@ -23,8 +23,10 @@ class GreedyCtcDecoder:
     def generate(
         self, models: Sequence, sample: Mapping[str, Any], **_
     ) -> List[List[Dict[str, Tensor]]]:
-        """One hypothesis an utterance: its tokens, the log-probability of the best path as ``score``,
-        and that of each token's likeliest frame as ``positional_scores``.
+        """One hypothesis an utterance.
+
+        ``score`` is the log-probability of the best path, ``positional_scores`` hold that of each
+        token's likeliest frame.
 
         Several models are an ensemble: the mean of their probabilities is decoded.
         """

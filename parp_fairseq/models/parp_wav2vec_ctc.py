@@ -24,9 +24,9 @@ class ParpWav2VecCtc(Wav2VecCtc):
     """A ``wav2vec_ctc`` with the same parameter names, masked by a pruner while it is trained.
 
     ``train()`` shows the whole network, ``eval()`` the subnetwork at the target sparsity.
-    ``state_dict()`` is sparse in both. What training needs beside it to go on travels in its metadata,
-    where torch keeps the versions of modules: stock fairseq gives a task no way to load its state on
-    resume, and this way other tools read the checkpoint as that of any ``wav2vec_ctc``.
+    ``state_dict()`` is sparse in both. What training needs beside it to go on travels in its
+    metadata, where torch keeps the versions of modules: stock fairseq gives a task no way to load
+    its state on resume, and other tools read the checkpoint as that of any ``wav2vec_ctc``.
 
     Attributes:
         pruner: prunes this network while it is trained; None in evaluation.

@@ -27,7 +27,7 @@ def make_masking_reproducible(encoder: Wav2Vec2Model) -> None:
 
 
 def generator_state() -> Dict[str, Any]:
-    """State of NumPy's global generator (masking, layer drop) in plain tensors, for a checkpoint."""
+    """State of NumPy's global generator (masking, layer drop), plain enough for a checkpoint."""
     state = np.random.get_state(legacy=False)
     key = torch.from_numpy(state["state"]["key"].astype(np.int64))
     return {**state, "state": {"key": key, "pos": int(state["state"]["pos"])}}

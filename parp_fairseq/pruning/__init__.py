@@ -45,7 +45,7 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
 def random_mask(
     params: Mapping[str, Tensor], sparsity: float, seed: int = 0, pattern: str = "global"
 ) -> Mask:
-    """Mask that prunes at random, independent of the weights: the same for the same seed and shapes.
+    """Mask that prunes at random: the same for the same seed, names and shapes of any weights.
 
     Arguments and errors are those of :func:`magnitude_mask`.
     """

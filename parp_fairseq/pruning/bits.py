@@ -7,7 +7,7 @@ _PLACES = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
 
 
 def pack(mask: Tensor) -> Tensor:
-    """Pack a bool tensor of any shape into ``ceil(numel / 8)`` uint8; element 0 is the lowest bit."""
+    """Pack a bool tensor into ``ceil(numel / 8)`` uint8; element 0 is the lowest bit."""
     flat = mask.reshape(-1)
     padding = -flat.numel() % 8
     if padding:

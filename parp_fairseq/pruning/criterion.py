@@ -1,8 +1,8 @@
 """Criterion: how weights are ranked. The lowest scores are pruned first.
 
-A criterion is called with the name of a weight and the weight, and yields its scores piece by piece,
-float32 and not negative, in the order of the flattened weight; each call yields the same scores, on
-every machine. Pieces keep a ranking of many weights from taking as much memory as the weights do.
+A criterion is called with the name of a weight and the weight, and yields its scores piece by
+piece, float32 and not negative, in the order of the flattened weight; each call yields the same
+scores, on every machine. Pieces spare a ranking the memory of a second copy of the weights.
 """
 
 import zlib
@@ -17,7 +17,7 @@ PIECE = 1 << 20
 
 
 def magnitude(name: str, weight: Tensor) -> Iterator[Tensor]:
-    """|w|, the L1 criterion of ``torch.nn.utils.prune``. float32, float16 and bfloat16 rank exactly."""
+    """|w|, the L1 criterion of ``torch.nn.utils.prune``; exact up to float32."""
     if weight.dtype == torch.float64:
         raise TypeError(f"{name} is float64: expected float32, float16 or bfloat16")
     for piece in weight.detach().reshape(-1).split(PIECE):
@@ -31,7 +31,7 @@ class RandomScores:
         self.seed = seed
 
     def __call__(self, name: str, weight: Tensor) -> Iterator[Tensor]:
-        # Always drawn on the CPU: a GPU's generator gives other numbers. The CPU's takes 32 bits of seed.
+        # On the CPU, for a GPU's generator gives other numbers. The CPU's takes 32 bits of seed.
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
         for start in range(0, weight.numel(), PIECE):
             size = min(PIECE, weight.numel() - start)

@@ -141,7 +141,7 @@ class Mask(Mapping[str, Tensor]):
         return cls._from_bits(dict(state["bits"]), shapes, "", "")
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a safetensors file: one bit a weight, and shapes, sparsity, scope, origin as metadata.
+        """Write a safetensors file: one bit a weight; shapes, sparsity, scope, origin as metadata.
 
         The file appears whole or not at all.
         """

@@ -1,6 +1,6 @@
 """Pattern: over which sets of weights the scores compete.
 
-A pattern is called with the weights, a criterion and a sparsity, and returns which weights are kept.
+A pattern is called with weights, a criterion and a sparsity, and returns which weights are kept.
 """
 
 import re
@@ -75,5 +75,5 @@ def parse_pattern(pattern: str) -> Pattern:
     if numbers and 0 < int(numbers[1]) < int(numbers[2]):
         return NOfM(int(numbers[1]), int(numbers[2]))
     raise ValueError(
-        f"unknown pattern {pattern!r}: expected global, layerwise or N:M with 0 < N < M, such as 2:4"
+        f"unknown pattern {pattern!r}: expected global, layerwise or N:M with 0 < N < M"
     )

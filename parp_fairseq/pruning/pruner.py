@@ -125,7 +125,7 @@ class Pruner:
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        """Zero the gradients of pruned weights, so that a fixed mask stays and clipping ignores them."""
+        """Zero the gradients of pruned weights: a fixed mask stays, and clipping ignores them."""
         for name, param in self.params.items():
             if param.grad is not None:
                 param.grad.masked_fill_(~self.mask[name], 0)

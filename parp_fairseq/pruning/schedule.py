@@ -71,7 +71,7 @@ class Schedule:
         return self.interval is not None and update % self.interval == 0
 
     def due_before_epoch(self, epoch: int, pruned_in_epoch: int) -> bool:
-        """Whether to re-prune as ``epoch`` (from 1) begins, last pruned as ``pruned_in_epoch`` began."""
+        """Whether to re-prune as ``epoch`` (from 1) begins; the last to prune was another."""
         return (
             self.epochs is not None and epoch > pruned_in_epoch and (epoch - 1) % self.epochs == 0
         )

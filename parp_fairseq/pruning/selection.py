@@ -1,7 +1,8 @@
 """Selection: the k lowest scores among many weights, exactly, without joining or sorting them.
 
-Floats that are not negative are ordered as their bit patterns are. Two histograms of 2^16 bins, over
-the upper and then the lower half of the 32 bits, find the k-th lowest pattern; a third pass compares.
+Floats that are not negative are ordered as their bit patterns are. Two histograms of 2^16 bins,
+over the upper and then the lower half of the 32 bits, find the k-th lowest pattern; a third pass
+compares.
 """
 
 from typing import Dict, Mapping

@@ -12,9 +12,9 @@ def master_weights(
 ) -> Optional[Dict[str, Tensor]]:
     """Name -> float32 master of each parameter, as views that can be written to.
 
-    None where the optimizer keeps no second copy: float32, AMP (the model itself is float32) and the
-    memory-efficient optimizers (which cast inside a step and keep nothing). A parameter that is not
-    trained has no master and stands for itself.
+    None where the optimizer keeps no second copy: float32, AMP (the model itself is float32) and
+    the memory-efficient optimizers (which cast inside a step and keep nothing). A parameter that is
+    not trained has no master and stands for itself.
     """
     if not isinstance(optimizer, FP16Optimizer):
         return None
@@ -30,7 +30,7 @@ def _views_of_flat(optimizer: FP16Optimizer) -> Dict[int, Tensor]:
     for device, flat in optimizer.fp32_params.items():
         offset = 0
         for param in optimizer.fp16_params:
-            # One flat master holds all parameters, or with pipeline parallelism those of its device.
+            # A flat master holds all parameters, or with pipeline parallelism those of its device.
             if len(optimizer.fp32_params) == 1 or param.device.index == device:
                 views[id(param)] = flat.data[offset : offset + param.numel()].view_as(param)
                 offset += param.numel()

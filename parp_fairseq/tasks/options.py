@@ -26,8 +26,8 @@ class ParpConfig(AudioFinetuningConfig):
     sparsity: float = field(
         default=0.5,
         metadata={
-            "help": "share of the prunable weights that is zero in the subnetwork, 0 <= sparsity < 1; "
-            "0 finetunes the whole network exactly as the stock task audio_finetuning does"
+            "help": "share of the prunable weights that is zero in the subnetwork, 0 <= sparsity < "
+            "1; 0 finetunes the whole network exactly as the stock task audio_finetuning does"
         },
     )
     initial_sparsity: Optional[float] = field(
@@ -40,21 +40,22 @@ class ParpConfig(AudioFinetuningConfig):
     sparsity_ramp: ChoiceEnum(["linear", "cubic"]) = field(
         default="linear",
         metadata={
-            "help": "PARP-P: how sparsity grows from `initial_sparsity` to `sparsity`; cubic is fast "
-            "first and slow near the end (Zhu & Gupta, 2017)"
+            "help": "PARP-P: how sparsity grows from `initial_sparsity` to `sparsity`; cubic is "
+            "fast first and slow near the end (Zhu & Gupta, 2017)"
         },
     )
     ramp_updates: Optional[int] = field(
         default=None,
         metadata={
-            "help": "PARP-P: updates until `sparsity` is reached. Not given: optimization.max_update"
+            "help": "PARP-P: updates until `sparsity` is reached. Not given: "
+            "optimization.max_update"
         },
     )
     prune_interval: int = field(
         default=50,
         metadata={
-            "help": "N: optimizer updates between two re-prunes. Gradient accumulation (update_freq) "
-            "and steps skipped on overflow do not count"
+            "help": "N: optimizer updates between two re-prunes. Steps of gradient accumulation "
+            "(update_freq) and steps skipped on overflow do not count"
         },
     )
     prune_interval_epochs: Optional[int] = field(
@@ -74,30 +75,30 @@ class ParpConfig(AudioFinetuningConfig):
     mask_file: Optional[str] = field(
         default=None,
         metadata={
-            "help": "file with the initial mask: .safetensors written by `parp mask`, or a .pt of the "
-            "paper's authors. Not given: made by `prune_criterion` from the weights at hand"
+            "help": "file with the initial mask: .safetensors written by `parp mask`, or a .pt of "
+            "the paper's authors. Not given: made by `prune_criterion` from the weights at hand"
         },
     )
     prune_criterion: ChoiceEnum(["magnitude", "random"]) = field(
         default="magnitude",
         metadata={
-            "help": "how the initial mask is chosen: magnitude prunes the smallest |w|, random draws "
-            "from common.seed. Re-prunes always go by magnitude"
+            "help": "how the initial mask is chosen: magnitude prunes the smallest |w|, random "
+            "draws from common.seed. Re-prunes always go by magnitude"
         },
     )
     prune_pattern: str = field(
         default="global",
         metadata={
-            "help": "over which sets weights compete: global, layerwise (`sparsity` in every tensor), "
-            "or N:M such as 2:4 (N of every M kept along the input; biases stay whole)"
+            "help": "over which sets weights compete: global, layerwise (`sparsity` in every "
+            "tensor), or N:M such as 2:4 (N of every M kept along the input; biases stay whole)"
         },
     )
     prune_scope: str = field(
         default="transformer",
         metadata={
             "help": "what may be pruned: transformer (k_proj, v_proj, q_proj, out_proj, fc1, fc2), "
-            "feature_extractor (its convolutions), all (both, and post_extract_proj), or re:<regex> "
-            "searched for in parameter names such as encoder.layers.0.fc1.weight"
+            "feature_extractor (its convolutions), all (both, and post_extract_proj), or "
+            "re:<regex> searched for in parameter names such as encoder.layers.0.fc1.weight"
         },
     )
     prune_bias: bool = field(

@@ -1,4 +1,4 @@
-"""The task ``parp``: stock ``audio_finetuning`` that prunes while it trains and scores every utterance."""
+"""The task ``parp``: ``audio_finetuning`` that prunes as it trains and scores every utterance."""
 
 import logging
 import time

@@ -40,7 +40,7 @@ endif
 
 # pip from 24.1 on refuses the metadata of omegaconf 2.0, which fairseq 0.12.2 needs below Python 3.11.
 $(VENV)/.dependencies: constraints.txt setup.py
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 9) <= sys.version_info[:2] <= (3, 12) else "parp_fairseq needs Python 3.9 to 3.12, found $(WANTED): make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "parp_fairseq needs Python 3.10 to 3.12, found $(WANTED): make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet "pip<24.1" "setuptools>=64" wheel
 	$(BIN)/pip install --constraint constraints.txt torch

@@ -18,7 +18,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.9,<3.13",
+    python_requires=">=3.10,<3.13",
     packages=find_packages(include=["parp_fairseq", "parp_fairseq.*"]) + list(RECIPE_PACKAGES),
     package_dir=RECIPE_PACKAGES,
     package_data={package: ["*.yaml"] for package in RECIPE_PACKAGES},

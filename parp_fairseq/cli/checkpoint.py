@@ -51,7 +51,8 @@ class Checkpoint:
     @property
     def num_updates(self) -> Optional[int]:
         """Optimizer updates done, where the file tells."""
-        return _look_up(self.state, "optimizer_history", -1, "num_updates")
+        updates = _look_up(self.state, "optimizer_history", -1, "num_updates")
+        return updates if isinstance(updates, int) else None
 
     @property
     def trained_scope(self) -> str:
@@ -69,11 +70,18 @@ class Checkpoint:
         return default if value is None else value
 
     def prunable(self, scope: str, bias: bool = True) -> Dict[str, Tensor]:
-        """:func:`prunable_parameters` of the file; errors name it."""
-        try:
-            return prunable_parameters(self.state["model"], scope, bias)
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
+        """The weights that the scope covers."""
+        return covered(self.path, self.state["model"], scope, bias)
+
+
+def covered(
+    path: Path, named: Mapping[str, Tensor], scope: str, bias: bool = True
+) -> Dict[str, Tensor]:
+    """:func:`prunable_parameters` of what ``path`` holds; errors name the file."""
+    try:
+        return prunable_parameters(named, scope, bias)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def prunes_biases(bias: bool, pattern: str) -> bool:

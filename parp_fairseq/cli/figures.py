@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .info import SparsityByLayer
 
 _SUFFIXES = (".png", ".pdf", ".svg")
-_COLORMAP = "YlGnBu"  # reads the same with any colour vision, and in grey
+_COLORMAP = "YlGnBu"  # the same order to any colour vision, and in grey
 
 
 def require_drawable(path: Path) -> None:
@@ -60,9 +60,11 @@ def _heat_map(
     low = min(math.floor(10 * min(known)) / 10, 0.9)
     high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
 
-    size = (0.72 * len(columns) + 1.5, max(2.5, cell_height * len(rows) + 1))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
+    # The axes fill the figure; labels of any length lie outside, and saving makes room for them.
+    width, height = max(2.5, 0.72 * len(columns)), max(1.8, cell_height * len(rows))
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    scale = figure.add_axes((1 + 0.2 / width, 0, 0.18 / width, 1))
     image = axes.imshow(grid, cmap=_COLORMAP, vmin=low, vmax=high, aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
@@ -75,7 +77,7 @@ def _heat_map(
                 dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
                 color = "white" if dark else "black"
                 axes.text(j, i, number.format(value), ha="center", va="center", color=color)
-    figure.colorbar(image, label=meaning, format="{x:.0%}" if "%" in number else None)
+    figure.colorbar(image, scale, label=meaning, format="{x:.0%}" if "%" in number else None)
     return figure, axes
 
 

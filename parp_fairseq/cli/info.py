@@ -3,15 +3,18 @@
 import re
 from argparse import Namespace
 from collections import Counter
+from pathlib import Path
 from typing import List, Optional, Tuple
 
 import torch
 from tabulate import tabulate
 
-from parp_fairseq.pruning import Mask, prunable_parameters
+from parp_fairseq.pruning import Mask
 
-from .checkpoint import Checkpoint, mask_of_zeros
+from .checkpoint import Checkpoint, covered, mask_of_zeros
 from .files import load
+
+Facts = List[Tuple[str, object]]
 
 PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
 ALL, OTHER = "all", "other"
@@ -34,9 +37,10 @@ class SparsityByLayer:
         for name, keep in mask.items():
             found = _OF_LAYER.fullmatch(name)
             row, column = found.groups() if found else (OTHER, OTHER)
+            zeros = keep.numel() - int(keep.count_nonzero())
             for cell in ((row, column), (row, ALL), (ALL, column), (ALL, ALL)):
                 total[cell] += keep.numel()
-                pruned[cell] += keep.numel() - int(keep.count_nonzero())
+                pruned[cell] += zeros
         layers = {row for row, _ in total if row not in (ALL, OTHER)}
         self.rows = sorted(layers, key=int) + [OTHER] * ((OTHER, ALL) in total) + [ALL]
         self.columns = [column for column in PROJECTIONS if (ALL, column) in total] + [ALL]
@@ -56,7 +60,7 @@ def run(args: Namespace) -> None:
         figures.require_drawable(args.plot)
     held = load(args.file)
     if isinstance(held, Mask):
-        mask, facts = _of_mask(held, args.scope)
+        mask, facts = _of_mask(args.file, held, args.scope)
     else:
         mask, facts = _of_checkpoint(held, args.scope)
     sparsity = SparsityByLayer(mask)
@@ -65,22 +69,23 @@ def run(args: Namespace) -> None:
         facts.append(("picture", args.plot))
     print(tabulate([("file", args.file), *facts], tablefmt="plain", disable_numparse=True))
     print(f"\n{_table(sparsity)}\n")
-    print(f"{mask.num_pruned:,} of {mask.num_weights:,} weights pruned: {mask.sparsity:.1%}")
+    print(
+        f"{mask.num_pruned:,} of {mask.num_weights:,} weights are zero: "
+        f"sparsity {mask.sparsity:.1%}"
+    )
 
 
-def _of_mask(mask: Mask, scope: Optional[str]) -> Tuple[Mask, List[Tuple[str, str]]]:
+def _of_mask(path: Path, mask: Mask, scope: Optional[str]) -> Tuple[Mask, Facts]:
     facts = [("holds", "mask"), ("scope", mask.scope), ("origin", mask.origin)]
     if scope is not None:
-        # prunable_parameters looks at names and kinds only: tensors without memory will do.
+        # A scope goes by names and kinds only: tensors without memory will do.
         named = {name: torch.empty(keep.shape, device="meta") for name, keep in mask.items()}
-        mask = Mask({name: mask[name] for name in prunable_parameters(named, scope)})
+        mask = Mask({name: mask[name] for name in covered(path, named, scope)})
         facts.append(("counted", scope))
     return mask, [(name, value) for name, value in facts if value]
 
 
-def _of_checkpoint(
-    checkpoint: Checkpoint, scope: Optional[str]
-) -> Tuple[Mask, List[Tuple[str, str]]]:
+def _of_checkpoint(checkpoint: Checkpoint, scope: Optional[str]) -> Tuple[Mask, Facts]:
     scope = scope or checkpoint.trained_scope
     mask = mask_of_zeros(checkpoint.prunable(scope, checkpoint.trained_biases))
     facts = [("holds", "checkpoint"), ("scope", scope)]

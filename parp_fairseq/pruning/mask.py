@@ -116,6 +116,11 @@ class Mask(Mapping[str, Tensor]):
                     f"expected {tuple(shape)}"
                 )
 
+    def beside(self, params: Mapping[str, Tensor]) -> "Mask":
+        """The same mask, each part on the device of its parameter."""
+        bits = {name: bits.to(params[name].device) for name, bits in self._bits.items()}
+        return self._from_bits(bits, self._shapes, self.scope, self.origin)
+
     @torch.no_grad()
     def apply_(self, params: Mapping[str, Tensor]) -> None:
         """Set the pruned weights of ``params`` to zero, in place.

@@ -83,6 +83,7 @@ class Pruner:
         self._use(masters)
         if self.initial_mask is None:
             self.initial_mask = self._make_mask(self.criterion, self.schedule.sparsity_at(0))
+        self.initial_mask = self.initial_mask.beside(self.params)
         self._zero(self.initial_mask)
 
     def prune(self, update: int, masters: Optional[Mapping[str, Tensor]] = None) -> None:
@@ -113,14 +114,14 @@ class Pruner:
         """Zero all but the subnetwork, and remember what was there. Does nothing when hidden."""
         if self._hidden is None and self.prunes and not self.fixed:
             self._subnetwork = self.subnetwork_mask()
-            self._hidden = self._outside(self._subnetwork)
+            self._hidden = _outside(self._subnetwork, self.params)
             self._subnetwork.apply_(self.params)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Undo :meth:`hide`, bit for bit. Does nothing when nothing is hidden."""
         if self._hidden is not None:
-            self._put_outside(self._subnetwork, self._hidden)
+            _put_outside(self._subnetwork, self.params, self._hidden)
             self._hidden = self._subnetwork = None
 
     @torch.no_grad()
@@ -134,8 +135,10 @@ class Pruner:
         """What training needs beside the weights inside ``subnetwork``, as plain CPU tensors."""
         if self.fixed:
             hidden = {}
+        elif self._hidden is not None and self._masters is self.params:
+            hidden = self._hidden
         else:
-            hidden = self._hidden if self._hidden is not None else self._outside(subnetwork)
+            hidden = _outside(subnetwork, self._masters)
         return {
             "subnetwork": subnetwork.state_dict(),
             "hidden": {name: values.cpu() for name, values in hidden.items()},
@@ -153,9 +156,11 @@ class Pruner:
         """Take up the state of :meth:`state_dict`: the parameters hold the subnetwork before."""
         self._use(masters)
         subnetwork = Mask.from_state_dict(state["subnetwork"])
-        self._put_outside(subnetwork, state["hidden"])
-        self.mask = Mask.from_state_dict(state["mask"])
-        self.initial_mask = Mask.from_state_dict(state["initial_mask"])
+        _put_outside(subnetwork, self.params, state["hidden"])
+        if self._masters is not self.params:
+            _put_outside(subnetwork, self._masters, state["hidden"])
+        self.mask = Mask.from_state_dict(state["mask"]).beside(self.params)
+        self.initial_mask = Mask.from_state_dict(state["initial_mask"]).beside(self.params)
         for attribute in ("mask_iou", "revived", "pruned_in_epoch"):
             setattr(self, attribute, state[attribute])
 
@@ -171,14 +176,6 @@ class Pruner:
         if self._masters is not self.params:
             mask.apply_(self._masters)
 
-    def _outside(self, mask: Mask) -> Dict[str, Tensor]:
-        return {name: param.data[~mask[name]] for name, param in self.params.items()}
-
-    def _put_outside(self, mask: Mask, values: Mapping[str, Tensor]) -> None:
-        for name, outside in values.items():
-            param = self.params[name]
-            param.data[~mask[name].to(param.device)] = outside.to(param)
-
     def _require_sparsity(self, mask: Mask) -> None:
         mask._require_same_parameters(self.params)
         wanted = self.schedule.sparsity_at(0)
@@ -191,3 +188,15 @@ class Pruner:
                 f"{round(wanted * total)} for sparsity {wanted:g}: "
                 f"the mask's own sparsity is {mask.sparsity!r}"
             )
+
+
+def _outside(mask: Mask, weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The values that the mask prunes, packed."""
+    return {name: weight.data[~mask[name]] for name, weight in weights.items()}
+
+
+def _put_outside(mask: Mask, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Undo pruning: write back what :func:`_outside` gave."""
+    for name, outside in values.items():
+        weight = weights[name]
+        weight.data[~mask[name].to(weight.device)] = outside.to(weight)

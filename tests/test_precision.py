@@ -1,0 +1,104 @@
+"""Promise 6: the float32 masters of mixed precision are pruned too."""
+
+import pytest
+import torch
+from fairseq.optim.fp16_optimizer import FP16Optimizer
+from fairseq_runs import PRECISIONS, finetune, load, make_trainer, training_config
+from test_training import run
+
+from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters
+from parp_fairseq.tasks.master_weights import master_weights
+
+METHODS = [{"prune_interval": 4}, {"adjust": "false"}]
+MIXED = PRECISIONS[1:]
+
+
+def step_without_gradient(trainer) -> None:
+    """What an optimizer with a stale copy would use to bring a pruned weight back."""
+    trainer.zero_grad()
+    for param in trainer.get_model().parameters():
+        param.grad = torch.zeros_like(param)
+    trainer.optimizer._needs_sync = True
+    trainer.optimizer.set_lr(0)
+    trainer.optimizer.step()
+
+
+@pytest.mark.parametrize("precision", MIXED, ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_pruned_weight_does_not_come_back(corpus, encoder, tmp_path, precision, method):
+    cfg = training_config(corpus, encoder, tmp_path, sparsity=0.5, precision=precision, **method)
+    trainer = make_trainer(cfg)
+    run(trainer, 8)  # the last update prunes
+    mask = trainer.task.pruner.mask
+    step_without_gradient(trainer)
+    for name, param in prunable_parameters(trainer.get_model()).items():
+        assert param[~mask[name]].eq(0).all(), name
+    assert mask.num_pruned == round(0.5 * mask.num_weights)
+
+
+def test_the_mask_is_that_of_the_masters(corpus, encoder, tmp_path):
+    """bfloat16 rounds many magnitudes to one: only the float32 masters tell which is smaller."""
+    precision = {"bf16": True, "fp16_no_flatten_grads": True}
+    cfg = training_config(corpus, encoder, tmp_path, prune_interval=100, precision=precision)
+    trainer = make_trainer(cfg)
+    run(trainer, 5)
+    params = prunable_parameters(trainer.get_model())
+    masters = master_weights(trainer.optimizer, params)
+    assert all(master.dtype == torch.float32 for master in masters.values())
+    expected = magnitude_mask(masters, 0.5)
+    assert expected != magnitude_mask(params, 0.5)
+    trainer.task._prune(trainer.optimizer, 5)
+    assert trainer.task.pruner.mask == expected
+    for name, param in params.items():
+        assert torch.equal(param, masters[name].to(param.dtype))
+
+
+@pytest.mark.parametrize("precision", MIXED, ids=str)
+def test_weights_under_the_mask_survive_a_resume(corpus, encoder, tmp_path, precision):
+    common = dict(max_update=4, prune_interval=100, precision=precision)
+    cfg = training_config(corpus, encoder, tmp_path, **common)
+    finetune(cfg)
+    state = load(tmp_path / "checkpoint_last.pt")
+    saved = state["model"]._metadata[""]["parp"]["pruner"]
+    mask, under_mask = Mask.from_state_dict(saved["subnetwork"]), saved["hidden"]
+    assert sum(values.abs().sum() for values in under_mask.values()) > 0
+
+    trainer = make_trainer(training_config(corpus, encoder, tmp_path, **common))
+    trainer.load_checkpoint(str(tmp_path / "checkpoint_last.pt"))
+    trainer.task._begin(trainer.optimizer, trainer.get_num_updates())
+    step_without_gradient(trainer)
+    for name, param in prunable_parameters(trainer.get_model()).items():
+        assert torch.equal(param[~mask[name]], under_mask[name].to(param.dtype)), name
+
+
+def test_views_of_flat_masters_are_in_the_optimizers_order(corpus, encoder, tmp_path):
+    """fairseq makes flat masters on a GPU only: here it copies back from ones laid out as it does."""
+    precision = {"bf16": True, "fp16_no_flatten_grads": True}
+    trainer = make_trainer(training_config(corpus, encoder, tmp_path, precision=precision))
+    optimizer: FP16Optimizer = trainer.optimizer
+    flat = torch.cat([param.data.float().view(-1) for param in optimizer.fp16_params])
+    optimizer.fp32_params = {None: torch.nn.Parameter(flat)}
+    params = prunable_parameters(trainer.get_model())
+    masters = master_weights(optimizer, params)
+    expected = {}
+    for index, (name, master) in enumerate(masters.items()):
+        master.fill_(index + 1)
+        expected[name] = index + 1
+    optimizer._sync_fp32_params_to_fp16()
+    for name, param in params.items():
+        assert param.eq(expected[name]).all(), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="flat fp16 masters need CUDA")
+@pytest.mark.parametrize("switches", [{}, {"fp16_no_flatten_grads": True}], ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_fp16_on_a_gpu(corpus, encoder, tmp_path, switches, method):
+    cfg = training_config(
+        corpus, encoder, tmp_path, cpu=None, precision={"fp16": True, **switches}, **method
+    )
+    trainer = make_trainer(cfg)
+    run(trainer, 8)
+    mask = trainer.task.pruner.mask
+    step_without_gradient(trainer)
+    for name, param in prunable_parameters(trainer.get_model()).items():
+        assert param[~mask[name]].eq(0).all(), name

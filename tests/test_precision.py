@@ -72,7 +72,7 @@ def test_weights_under_the_mask_survive_a_resume(corpus, encoder, tmp_path, prec
 
 
 def test_views_of_flat_masters_are_in_the_optimizers_order(corpus, encoder, tmp_path):
-    """fairseq makes flat masters on a GPU only: here it copies back from ones laid out as it does."""
+    """fairseq makes flat masters on a GPU only: here it copies back from ones laid out alike."""
     precision = {"bf16": True, "fp16_no_flatten_grads": True}
     trainer = make_trainer(training_config(corpus, encoder, tmp_path, precision=precision))
     optimizer: FP16Optimizer = trainer.optimizer

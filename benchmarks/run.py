@@ -66,7 +66,7 @@ CONTENDERS: Dict[str, Callable[[nn.Module], None]] = {
 
 
 def measure(contender: str, size: str, repeats: int) -> None:
-    """Run in a fresh process: prints the seconds of each repeat and the memory beside the weights."""
+    """Run in a fresh process: prints the seconds of each repeat and memory beside the weights."""
     torch.manual_seed(0)
     layers, width, inner = SIZES[size]
     model = nn.ModuleList(Layer(width, inner) for _ in range(layers))

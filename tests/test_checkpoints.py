@@ -140,6 +140,30 @@ def test_finetuning_from_a_checkpoint_prunes_what_it_loaded(corpus, encoder, tmp
     assert all(torch.equal(param == 0, ~mask[name]) for name, param in pruned.items())
 
 
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        (
+            {},
+            {"sparsity": 0.6},
+            r"task.sparsity is 0\.6, but the run that would be resumed has 0\.5",
+        ),
+        ({"sparsity": 0}, {"sparsity": 0.5}, r"task.sparsity is 0\.5, .* has 0\.0"),
+        ({}, {"adjust": "false"}, "task.adjust is False, .* has True"),
+        ({}, {"prune_interval": 9}, "task.prune_interval is 9, .* has 50"),
+        ({"prune_pattern": "layerwise"}, {}, "task.prune_pattern is 'global', .* has 'layerwise'"),
+    ],
+)
+def test_resuming_with_other_options_names_them(corpus, encoder, tmp_path, before, after, message):
+    finetune(training_config(corpus, encoder, tmp_path, max_update=2, **before))
+    with pytest.raises(ValueError, match=message):
+        finetune(training_config(corpus, encoder, tmp_path, max_update=4, **after))
+    anew = finetune(
+        training_config(corpus, encoder, tmp_path, max_update=4, reset_optimizer=True, **after)
+    )
+    assert anew["optimizer_history"][-1]["num_updates"] == 4
+
+
 @pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
 @pytest.mark.parametrize("form", ["cfg", "args"])
 def test_published_forms_are_read(corpus, tmp_path, form, large):

@@ -310,6 +310,11 @@ def test_schedules():
         (dict(prune_scope="decoder"), "unknown scope 'decoder'"),
         (dict(prune_pattern="3"), "unknown pattern '3'"),
         (dict(mask_file="nowhere.safetensors"), "mask file nowhere.safetensors does not exist"),
+        (
+            dict(ddp_backend="fully_sharded"),
+            "cannot train them in shards.*found fully_sharded and none",
+        ),
+        (dict(zero_sharding="os"), "cannot train them in shards.*found legacy_ddp and os"),
         (dict(arch="wav2vec_ctc"), "trains the model parp_wav2vec_ctc, found Wav2VecCtc"),
     ],
 )

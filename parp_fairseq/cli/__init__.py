@@ -98,7 +98,7 @@ then train with it: task.mask_file=$PWD/omp.safetensors task.sparsity=0.7""",
         type=Path,
         required=True,
         metavar="MASK.safetensors",
-        help="file to write; one that is there is replaced",
+        help="file to write; replaces one that is there",
     )
     parser.add_argument(
         "--sparsity",
@@ -180,16 +180,10 @@ examples:
   parp compare spanish.safetensors french.safetensors italian.safetensors --plot iou.png
   parp compare mpi.safetensors checkpoint_best.pt""",
     )
-    for name, count in (("first", None), ("others", "+")):
-        parser.add_argument(
-            name,
-            type=Path,
-            nargs=count,
-            metavar="MASK",
-            help="mask or checkpoint"
-            if count is None
-            else "the masks or checkpoints to compare with",
-        )
+    parser.add_argument("first", type=Path, metavar="MASK", help="mask or checkpoint")
+    parser.add_argument(
+        "others", type=Path, nargs="+", metavar="MASK", help="one or more to compare it with"
+    )
     _add_plot(parser, "the matrix")
 
 

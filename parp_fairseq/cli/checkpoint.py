@@ -105,7 +105,7 @@ def read(path: Path) -> Any:
             warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
             zipped = zipfile.is_zipfile(path)  # the older form of file cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except OSError:
+    except PermissionError:
         raise
     except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))

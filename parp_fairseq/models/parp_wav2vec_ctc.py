@@ -30,12 +30,14 @@ class ParpWav2VecCtc(Wav2VecCtc):
 
     Attributes:
         pruner: prunes this network while it is trained; None in evaluation.
+        options: the task's options of pruning, which checkpoints remember.
         resumable: what the checkpoint that was loaded last holds beside the weights, if anything.
     """
 
     def __init__(self, cfg: ParpWav2VecCtcConfig, w2v_encoder):
         super().__init__(cfg, w2v_encoder)
         self.pruner: Optional[Pruner] = None
+        self.options: Dict[str, Any] = {}
         self.resumable: Optional[Dict[str, Any]] = None
         make_masking_reproducible(w2v_encoder.w2v_model)
         self._register_state_dict_hook(_make_sparse)
@@ -53,7 +55,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
 def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata) -> None:
     if model.pruner is None:
         return
-    resumable = {"generator": generator_state()}
+    resumable = {"generator": generator_state(), "options": model.options}
     if model.pruner.prunes:
         mask = model.pruner.subnetwork_mask()
         for key in list(state_dict):

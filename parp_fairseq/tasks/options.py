@@ -1,7 +1,8 @@
 """The options of the task ``parp``, and the pruner that they describe."""
 
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, Dict, Mapping, Optional
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
@@ -105,10 +106,19 @@ class ParpConfig(AudioFinetuningConfig):
         default=True,
         metadata={"help": "whether biases inside the scope are pruned too"},
     )
-    # Told by other parts of the config; without a help text they are no options of their own.
+    # Told by other parts of the config; without a help text they are no options of the task.
     seed: int = II("common.seed")
     max_update: int = II("optimization.max_update")
     train_subset: str = II("dataset.train_subset")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    zero_sharding: str = II("distributed_training.zero_sharding")
+
+
+PRUNING_OPTIONS = [
+    option.name
+    for option in fields(ParpConfig)
+    if option.metadata.get("help") and option.name not in AudioFinetuningConfig.__dataclass_fields__
+]
 
 
 def build_schedule(cfg: ParpConfig) -> Schedule:
@@ -122,6 +132,22 @@ def build_schedule(cfg: ParpConfig) -> Schedule:
         interval=None if by_epochs else cfg.prune_interval,
         epochs=cfg.prune_interval_epochs,
     )
+
+
+def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
+    """The options of pruning, as plain values."""
+    options = {name: cfg[name] for name in PRUNING_OPTIONS}
+    return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
+
+
+def require_unchanged(cfg: ParpConfig, before: Mapping[str, Any]) -> None:
+    """Raise ValueError where a run is resumed with other options of pruning than it had."""
+    for name, value in pruning_options(cfg).items():
+        if name in before and before[name] != value:
+            raise ValueError(
+                f"task.{name} is {value!r}, but the run that would be resumed has {before[name]!r}:"
+                " set it back, or begin anew from its weights with checkpoint.reset_optimizer=true"
+            )
 
 
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:

@@ -16,7 +16,13 @@ from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
 from .master_weights import master_weights
-from .options import ParpConfig, build_pruner, build_schedule
+from .options import (
+    ParpConfig,
+    build_pruner,
+    build_schedule,
+    pruning_options,
+    require_unchanged,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +62,28 @@ class ParpTask(AudioFinetuningTask):
         super().add_args(parser)
 
     def build_model(self, model_cfg, from_checkpoint: bool = False):
+        trains = not from_checkpoint  # evaluation loads a network that is pruned already
+        if trains:
+            self._require_whole_weights()
         model = super().build_model(model_cfg, from_checkpoint)
-        if not from_checkpoint:  # a training run; evaluation loads a network that is pruned already
+        if trains:
             if not isinstance(model, ParpWav2VecCtc):
                 raise ValueError(
                     f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
                 )
             self.model = model
             self.pruner = model.pruner = build_pruner(self.cfg, model)
+            model.options = pruning_options(self.cfg)
         return model
+
+    def _require_whole_weights(self) -> None:
+        backend, zero = self.cfg.ddp_backend, self.cfg.zero_sharding
+        if backend == "fully_sharded" or zero != "none":
+            raise ValueError(
+                "task parp ranks all weights together and cannot train them in shards: expected "
+                "another distributed_training.ddp_backend than fully_sharded and zero_sharding none, "
+                f"found {backend} and {zero}"
+            )
 
     # Pruning -----------------------------------------------------------------------------------
 
@@ -106,6 +125,7 @@ class ParpTask(AudioFinetuningTask):
         resumable, self.model.resumable = self.model.resumable, None
         masters = master_weights(optimizer, self.pruner.params)
         if update_num > 0 and resumable is not None:
+            require_unchanged(self.cfg, resumable["options"])
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
                 self.pruner.resume(resumable["pruner"], masters)

@@ -1,0 +1,297 @@
+"""From the Free Spoken Digit Dataset to fairseq manifests of digit strings.
+
+Some recordings of one speaker, joined with pauses of 50 to 200 ms, make one utterance at 16 kHz.
+Speakers of one split are not heard in another.
+"""
+
+import argparse
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import soundfile
+import soxr
+from manifest import Utterance, replacing, write_letter_dictionary, write_split
+from tqdm import tqdm
+
+WORDS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+RECORDED_RATE = 8_000  # Hz, of the data set
+WRITTEN_RATE = 16_000  # Hz, of wav2vec 2.0
+PAUSE_MS = (50, 200)  # shortest and longest
+SPLITS = ("train", "valid", "test")
+FULL_SCALE = 2**15
+NAME = re.compile(r"([0-9])_(.+)_[0-9]+\.wav")
+
+EPILOG = """\
+SOURCE is the folder "recordings" of https://github.com/Jakobovski/free-spoken-digit-dataset.
+Its licence, CC BY-SA 4.0, covers the audio under DEST too.
+
+A recording serves in several digit strings of its split when the split asks for more minutes than
+its speakers recorded. Strings are dealt from shuffled decks, one a speaker, so that no recording of
+a speaker is used a second time before all are used once, and no speaker more than another.
+
+DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt and audio/{train,valid,test}/*.flac. The
+same options give the same bytes, whatever --jobs is.
+
+example:
+  python manifests/fsdd.py free-spoken-digit-dataset/recordings data/fsdd
+  python manifests/fsdd.py recordings data/fsdd-1min --train-minutes 1 --test-speakers lucas,theo
+"""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One spoken digit: 16-bit samples at RECORDED_RATE."""
+
+    digit: int
+    samples: np.ndarray
+
+
+@dataclass(frozen=True)
+class DigitString:
+    """One utterance to be: recordings, and the pauses between them in samples at RECORDED_RATE."""
+
+    name: str
+    recordings: tuple[Recording, ...]
+    pauses: tuple[int, ...]
+
+    @property
+    def words(self) -> str:
+        return " ".join(WORDS[recording.digit] for recording in self.recordings)
+
+    @property
+    def length(self) -> int:
+        """Samples at RECORDED_RATE."""
+        return sum(len(r.samples) for r in self.recordings) + sum(self.pauses)
+
+
+class Deck:
+    """The recordings of one speaker, shuffled, dealt, and shuffled again when all are dealt."""
+
+    def __init__(self, recordings: Sequence[Recording], rng: random.Random) -> None:
+        self.recordings = recordings
+        self.rng = rng
+        self.left: list[Recording] = []
+        self.dealt = 0
+
+    @property
+    def rounds(self) -> float:
+        """How often each recording was dealt so far, on average."""
+        return self.dealt / len(self.recordings)
+
+    def draw(self) -> Recording:
+        if not self.left:
+            self.left = self.rng.sample(self.recordings, len(self.recordings))
+        self.dealt += 1
+        return self.left.pop()
+
+
+def read_recordings(source: Path) -> dict[str, list[Recording]]:
+    """Reads every recording of the data set, by speaker.
+
+    Raises:
+        ValueError: the folder or one of its files is not what the data set holds.
+    """
+    if not source.is_dir():
+        raise ValueError(f"SOURCE: {source} is no folder, expected one of recordings")
+    paths = sorted(source.glob("*.wav"))
+    if not paths:
+        raise ValueError(f"SOURCE: found no .wav file in {source}, expected the recordings")
+    speakers: dict[str, list[Recording]] = {}
+    for path in tqdm(paths, desc="reading", unit="file"):
+        parts = NAME.fullmatch(path.name)
+        if parts is None:
+            raise ValueError(f"{path}: expected a name like 7_theo_12.wav (digit_speaker_index)")
+        recording = Recording(int(parts[1]), _read_samples(path))
+        speakers.setdefault(parts[2], []).append(recording)
+    return speakers
+
+
+def _read_samples(path: Path) -> np.ndarray:
+    try:
+        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path}: expected audio, found what does not decode: {error}") from error
+    if samples.shape[1] != 1:
+        raise ValueError(f"{path}: {samples.shape[1]} channels, expected 1")
+    if rate != RECORDED_RATE:
+        raise ValueError(f"{path}: {rate} Hz, expected {RECORDED_RATE} Hz")
+    if len(samples) == 0:
+        raise ValueError(f"{path}: 0 samples, expected at least one")
+    return samples[:, 0]
+
+
+def assign_speakers(
+    speakers: Sequence[str], valid: Optional[Sequence[str]], test: Optional[Sequence[str]]
+) -> dict[str, list[str]]:
+    """Gives every speaker to one split; None stands for the last in the alphabet still free.
+
+    Raises:
+        ValueError: an unknown speaker, one in two splits, or no speaker left for a split.
+    """
+    free = sorted(speakers)
+    if len(free) < len(SPLITS):
+        raise ValueError(
+            f"SOURCE: {len(free)} speakers ({', '.join(free)}), expected {len(SPLITS)} or more,"
+            " for no speaker may be in two splits"
+        )
+    for option, names in (("--valid-speakers", valid), ("--test-speakers", test)):
+        for name in names or ():
+            if name not in speakers:
+                raise ValueError(f"{option}: {name!r}, expected one of {', '.join(free)}")
+    both = sorted(set(valid or ()) & set(test or ()))
+    if both:
+        raise ValueError(
+            f"--valid-speakers: {', '.join(both)} is in --test-speakers too,"
+            " expected each speaker in one split"
+        )
+    named = sorted({*(valid or ()), *(test or ())})
+    free = [name for name in free if name not in named]
+    if len(free) < 1 + (valid is None) + (test is None):
+        raise ValueError(
+            f"--valid-speakers, --test-speakers: {', '.join(named)} leave too few speakers,"
+            " expected one or more for each split"
+        )
+    chosen_test = sorted(set(test or [free.pop()]))
+    chosen_valid = sorted(set(valid or [free.pop()]))
+    return {"train": free, "valid": chosen_valid, "test": chosen_test}
+
+
+def plan_split(
+    speakers: dict[str, list[Recording]],
+    minutes: float,
+    digits: tuple[int, int],
+    rng: random.Random,
+) -> list[DigitString]:
+    """Digit strings that last `minutes` or, with the last string, a little longer.
+
+    Args:
+        speakers: the recordings of each speaker of the split.
+        digits: least and greatest number of digits in a string.
+    """
+    decks = {name: Deck(recordings, rng) for name, recordings in speakers.items()}
+    shortest, longest = (ms * RECORDED_RATE // 1000 for ms in PAUSE_MS)
+    missing = minutes * 60 * RECORDED_RATE
+    strings: list[DigitString] = []
+    while missing > 0:
+        speaker = min(decks, key=lambda name: decks[name].rounds)
+        count = rng.randint(*digits)
+        strings.append(
+            DigitString(
+                f"{speaker}_{len(strings):05d}.flac",
+                tuple(decks[speaker].draw() for _ in range(count)),
+                tuple(rng.randint(shortest, longest) for _ in range(count - 1)),
+            )
+        )
+        missing -= strings[-1].length
+    return strings
+
+
+def write_audio(string: DigitString, folder: Path) -> int:
+    """Joins, resamples and writes one digit string as 16-bit FLAC; returns its samples."""
+    pieces = [string.recordings[0].samples]
+    for pause, recording in zip(string.pauses, string.recordings[1:]):
+        pieces += [np.zeros(pause, np.int16), recording.samples]
+    joined = np.concatenate(pieces) / FULL_SCALE
+    # soxr dithers what it returns as integers: silence would become noise.
+    resampled = soxr.resample(joined, RECORDED_RATE, WRITTEN_RATE) * FULL_SCALE
+    samples = np.clip(np.rint(resampled), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    with replacing(folder / string.name) as temporary:
+        soundfile.write(temporary, samples, WRITTEN_RATE, subtype="PCM_16", format="FLAC")
+    return len(samples)
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Writes the three splits; an option or a recording is refused before anything is written."""
+    if args.min_digits > args.max_digits:
+        raise ValueError(
+            f"--min-digits: {args.min_digits}, expected no more than --max-digits {args.max_digits}"
+        )
+    speakers = read_recordings(args.source)
+    assigned = assign_speakers(list(speakers), args.valid_speakers, args.test_speakers)
+    # An interrupted run must not leave old manifests beside new audio.
+    for split in SPLITS:
+        (args.dest / f"{split}.tsv").unlink(missing_ok=True)
+    root = args.dest / "audio"
+    for split in SPLITS:
+        strings = plan_split(
+            {name: speakers[name] for name in assigned[split]},
+            getattr(args, f"{split}_minutes"),
+            (args.min_digits, args.max_digits),
+            random.Random(f"{args.seed} {split}"),
+        )
+        folder = root / split
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPool(args.jobs) as pool:
+            written = pool.imap(partial(write_audio, folder=folder), strings)
+            frames = list(tqdm(written, desc=split, total=len(strings), unit="string"))
+        utterances = [
+            Utterance(f"{split}/{string.name}", count, string.words)
+            for string, count in zip(strings, frames)
+        ]
+        if split == "train":
+            write_letter_dictionary(args.dest, [string.words for string in strings])
+        write_split(args.dest, split, root, utterances)
+        print(
+            f"{split}: {len(strings)} strings, {sum(frames) / WRITTEN_RATE / 60:.1f} minutes,"
+            f" speakers {', '.join(assigned[split])}"
+        )
+
+
+def above(kind: Callable[[str], float], bound: float) -> Callable[[str], float]:
+    """An argparse type: a finite number of `kind`, greater than `bound`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = bound
+        if not bound < value < float("inf"):
+            noun = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a {noun} greater than {bound}")
+        return value
+
+    return parse
+
+
+def names(text: str) -> list[str]:
+    """An argparse type: names separated by commas."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
+    return found
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    minutes, count = above(float, 0), above(int, 0)
+    add("source", metavar="SOURCE", type=Path, help="folder of {digit}_{speaker}_{index}.wav")
+    add("dest", metavar="DEST", type=Path, help="folder to write; made where it is missing")
+    add("--train-minutes", type=minutes, default=10.0, metavar="M", help="default: %(default)s")
+    add("--valid-minutes", type=minutes, default=2.0, metavar="M", help="default: %(default)s")
+    add("--test-minutes", type=minutes, default=3.0, metavar="M", help="default: %(default)s")
+    last = "default: the last in the alphabet that the other option does not name"
+    add("--test-speakers", type=names, metavar="A,B", help=f"unheard in train and valid; {last}")
+    add("--valid-speakers", type=names, metavar="A,B", help=f"unheard in train and test; {last}")
+    add("--min-digits", type=count, default=3, metavar="N", help="a string; default: %(default)s")
+    add("--max-digits", type=count, default=7, metavar="N", help="a string; default: %(default)s")
+    add("--seed", type=int, default=1, metavar="N", help="of all random choices; default: 1")
+    add("--jobs", type=count, default=1, metavar="N", help="threads; default: %(default)s")
+    args = parser.parse_args(argv)
+    try:
+        prepare(args)
+    except (ValueError, OSError, soundfile.LibsndfileError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr and dict.ltr.txt."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+WORD_END = "|"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One line of a manifest.
+
+    Attributes:
+        path: audio file, relative to the audio root.
+        frames: length of the decoded audio in samples (not in seconds).
+        words: transcript, words separated by white space.
+    """
+
+    path: str
+    frames: int
+    words: str
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there becomes `path` in one step.
+
+    When the block raises, the temporary file is removed and `path` stays what it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def spell(words: str) -> str:
+    """The letters of a transcript as fairseq's libri_labels.py writes them: "G O | O N |"."""
+    return " ".join(WORD_END.join(words.upper().split()) + WORD_END)
+
+
+def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utterance]) -> None:
+    """Writes {split}.tsv, {split}.wrd and {split}.ltr into `dest`, in the order of `utterances`.
+
+    Transcripts are written in upper case, in .wrd as in .ltr.
+
+    Raises:
+        ValueError: an utterance that fairseq would misread; nothing is written then. The message
+            names the file, the line, the value found and the value expected.
+    """
+    tsv = dest / f"{split}.tsv"
+    audio_root = str(root.absolute())
+    if audio_root != audio_root.strip() or len(audio_root.splitlines()) > 1:
+        raise ValueError(
+            f"{tsv}: audio root {audio_root!r}, expected a path on one line"
+            " that neither begins nor ends in white space"
+        )
+    _check(tsv, utterances)
+    lines = [audio_root, *(f"{utterance.path}\t{utterance.frames}" for utterance in utterances)]
+    _write_lines(tsv.with_suffix(".wrd"), [" ".join(u.words.upper().split()) for u in utterances])
+    _write_lines(tsv.with_suffix(".ltr"), [spell(u.words) for u in utterances])
+    # Last: where the .tsv is, its transcripts are.
+    _write_lines(tsv, lines)
+
+
+def write_letter_dictionary(dest: Path, words: Iterable[str]) -> None:
+    """Writes `dest`/dict.ltr.txt: a line "symbol count" for every letter and for the end of word.
+
+    The most frequent symbol comes first, equal counts in the order of the symbols.
+
+    Args:
+        dest: folder of the manifests.
+        words: transcripts, or single words, counted as often as they come.
+
+    Raises:
+        ValueError: there is no word at all.
+    """
+    counts = Counter(letter for text in words if text.split() for letter in spell(text).split())
+    path = dest / "dict.ltr.txt"
+    if not counts:
+        raise ValueError(f"{path}: found no words, expected at least one")
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    _write_lines(path, [f"{symbol} {count}" for symbol, count in ranked])
+
+
+def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
+    if not utterances:
+        raise ValueError(f"{tsv}: found no utterances, expected at least one")
+    line_of: dict[str, int] = {}
+    for line, utterance in enumerate(utterances, start=2):
+        path, frames, words = utterance.path, utterance.frames, utterance.words
+        where = f"{tsv}, line {line}"
+        # fairseq strips each line, splits it at tabs, and joins the path to the root.
+        if path != path.strip() or "\t" in path or len(path.splitlines()) != 1:
+            raise ValueError(
+                f"{where}: path {path!r}, expected a path without tabs or line breaks"
+                " that neither begins nor ends in white space"
+            )
+        if Path(path).is_absolute():
+            raise ValueError(f"{where}: path {path!r}, expected one relative to the audio root")
+        if path in line_of:
+            raise ValueError(
+                f"{where}: path {path!r} is that of line {line_of[path]} too, expected it once"
+            )
+        line_of[path] = line
+        if frames <= 0:
+            raise ValueError(f"{where}: {frames} frames in {path!r}, expected more than 0")
+        if not words.split():
+            raise ValueError(f"{where}: transcript {words!r} of {path!r}, expected a word or more")
+        if WORD_END in words:
+            raise ValueError(
+                f"{where}: transcript {words!r} of {path!r}, expected none with {WORD_END!r},"
+                " which ends a word in the .ltr file"
+            )
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in lines)
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))

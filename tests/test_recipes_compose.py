@@ -1,0 +1,264 @@
+"""recipes/: every recipe with every method gives the values that it promises, on any Hydra."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Optional
+
+import hydra
+import pytest
+import yaml
+from fairseq.criterions.ctc import CtcCriterionConfig
+from fairseq.dataclass.initialize import hydra_init
+from fairseq.optim.adam import FairseqAdamConfig
+from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRScheduleConfig
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtcConfig
+from parp_fairseq.tasks.options import ParpConfig
+
+try:
+    from hydra import compose, initialize_config_dir
+except ImportError:  # Hydra 1.0
+    from hydra.experimental import compose, initialize_config_dir
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+# The hyperparameters of the paper's authors.
+AUTHORS = """
+                     updates     lr  mask_prob channel layerdrop max_tokens freq  epochs
+librispeech_10m_base   12000   5e-5       0.75   0.512      0.05    3200000    2      50
+librispeech_1h_base    15000   5e-5       0.75   0.256      0.05    3200000    2      50
+librispeech_10h_base   20000   5e-5       0.65   0.256      0.05    3200000    2       5
+librispeech_10m_large  12000   5e-5       0.75   0.512       0.1     600000    5      10
+librispeech_1h_large   15000   5e-5       0.75   0.256       0.1     600000    5       5
+librispeech_10h_large  12000   1e-4       0.65   0.256       0.1     600000    5       1
+commonvoice_xlsr53     12000   1e-4       0.75   0.256       0.1    1280000    5       5
+"""
+ROWS = {line.split()[0]: [float(v) for v in line.split()[1:]] for line in AUTHORS.split("\n")[2:-1]}
+TINY = {"fsdd", "mini"}
+ALL = sorted({*ROWS, *TINY})
+NORMALIZED = {"commonvoice_xlsr53", *TINY} | {name for name in ROWS if "large" in name}
+OWN_OF_MODEL = {"mask_prob", "mask_channel_prob", "layerdrop"}  # compared in the authors' table
+
+TASK_DEFAULTS = {
+    "sparsity": 0.5,
+    "initial_sparsity": None,
+    "sparsity_ramp": "linear",
+    "ramp_updates": None,
+    "prune_interval": 50,
+    "adjust": True,
+    "mask_file": None,
+    "prune_criterion": "magnitude",
+    "prune_pattern": "global",
+    "prune_scope": "transformer",
+    "prune_bias": True,
+}
+MASK_WANTED = "??? (give task.mask_file=FILE)"
+METHODS: dict[str, dict[str, Any]] = {
+    "dense": {"sparsity": 0.0},
+    "rp": {"prune_criterion": "random", "adjust": False},
+    "mpi": {"adjust": False},
+    "omp": {"adjust": False, "mask_file": MASK_WANTED},
+    "imp": {"adjust": False, "mask_file": MASK_WANTED},
+    "parp": {},
+    "parp_p": {"initial_sparsity": 0.1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_hydra() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+
+
+def config_dir(folder: Path) -> AbstractContextManager[None]:
+    if hydra.__version__.startswith("1.0."):
+        return initialize_config_dir(config_dir=str(folder))
+    return initialize_config_dir(config_dir=str(folder), version_base=None)
+
+
+@cache
+def composed(recipe: str, *overrides: str) -> dict[str, Any]:
+    """The config that fairseq-hydra-train composes, as plain dicts, to be read only."""
+    hydra_init(recipe)
+    with config_dir(RECIPES):
+        cfg = compose(recipe, list(overrides))
+    return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+
+
+def expected_task(recipe: str, method: Optional[str]) -> dict[str, Any]:
+    epochs = int(ROWS[recipe][7]) if recipe in ROWS else None
+    phonemes = recipe == "commonvoice_xlsr53"
+    return {
+        "_name": "parp",
+        "data": "???",
+        "labels": "phn" if phonemes else "ltr",
+        "normalize": recipe in NORMALIZED,
+        **TASK_DEFAULTS,
+        "prune_interval_epochs": epochs,
+        **METHODS.get(method, {}),
+    }
+
+
+def test_recipes_and_methods_are_those_of_the_tables() -> None:
+    assert sorted(path.stem for path in RECIPES.glob("*.yaml")) == ALL
+    assert {path.stem for path in (RECIPES / "method").glob("*.yaml")} == set(METHODS)
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_task_options_with_every_method(recipe: str) -> None:
+    plain = composed(recipe)
+    assert plain["task"] == expected_task(recipe, None)
+    for method in METHODS:
+        cfg = composed(recipe, f"+method={method}")
+        assert cfg["task"] == expected_task(recipe, method), method
+        assert {**cfg, "task": None} == {**plain, "task": None}, method
+
+
+@pytest.mark.parametrize("recipe", ROWS)
+def test_numbers_of_the_authors(recipe: str) -> None:
+    cfg = composed(recipe)
+    found = [
+        cfg["optimization"]["max_update"],
+        *cfg["optimization"]["lr"],
+        cfg["model"]["mask_prob"],
+        cfg["model"]["mask_channel_prob"],
+        cfg["model"]["layerdrop"],
+        cfg["dataset"]["max_tokens"],
+        *cfg["optimization"]["update_freq"],
+        cfg["task"]["prune_interval_epochs"],
+    ]
+    assert found == ROWS[recipe]
+    valid_subset = cfg["dataset"]["valid_subset"]
+    assert valid_subset == ("dev_other" if recipe.startswith("librispeech") else "valid")
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_what_all_recipes_share(recipe: str) -> None:
+    cfg = composed(recipe)
+    mask_length, mask_channel_length = (5, 16) if recipe in TINY else (10, 64)
+    assert {k: v for k, v in cfg["model"].items() if k not in OWN_OF_MODEL} == {
+        "_name": "parp_wav2vec_ctc",
+        "w2v_path": "???",
+        "apply_mask": True,
+        "mask_length": mask_length,
+        "mask_channel_length": mask_channel_length,
+        "activation_dropout": 0.1,
+        "attention_dropout": 0.0,
+        "dropout": 0.0,
+        "dropout_input": 0.0,
+        "final_dropout": 0.0,
+        "feature_grad_mult": 0.0,
+        "freeze_finetune_updates": 0,
+    }
+    assert cfg["optimizer"] == {"_name": "adam", "adam_betas": "(0.9,0.98)", "adam_eps": 1e-8}
+    assert cfg["lr_scheduler"] == {
+        "_name": "tri_stage",
+        "phase_ratio": [0.1, 0.4, 0.5],
+        "final_lr_scale": 0.05,
+    }
+    phonemes = recipe == "commonvoice_xlsr53"
+    post_process = "none" if phonemes else "letter"
+    ctc = {"_name": "ctc", "zero_infinity": True, "post_process": post_process}
+    assert cfg["criterion"] == ctc
+    assert cfg["checkpoint"]["best_checkpoint_metric"] == ("uer" if phonemes else "wer")
+    assert cfg["common"]["user_dir"] == "parp_fairseq"
+    half = ("fp16", "bf16", "memory_efficient_fp16", "memory_efficient_bf16", "amp")
+    assert not any(cfg["common"][name] for name in half)
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_only_paths_are_missing(recipe: str) -> None:
+    found = sorted(key for key, value in leaves(composed(recipe)) if str(value).startswith("???"))
+    assert found == ["model.w2v_path", "task.data"]
+    found = [k for k, v in leaves(composed(recipe, "+method=omp")) if str(v).startswith("???")]
+    assert sorted(found) == ["model.w2v_path", "task.data", "task.mask_file"]
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of everything in a config that is no dict."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, node
+
+
+OVERRIDES = {
+    "data": "/data",
+    "labels": "wrd",
+    "normalize": False,
+    "sparsity": 0.9,
+    "initial_sparsity": 0.2,
+    "sparsity_ramp": "cubic",
+    "ramp_updates": 7,
+    "prune_interval": 3,
+    "prune_interval_epochs": 2,
+    "adjust": True,
+    "mask_file": "/mask.safetensors",
+    "prune_criterion": "random",
+    "prune_pattern": "2:4",
+    "prune_scope": "all",
+    "prune_bias": False,
+}
+
+
+@pytest.mark.parametrize("recipe", ALL)
+@pytest.mark.parametrize("method", [None, "omp", "parp_p"])
+def test_the_command_line_wins(recipe: str, method: Optional[str]) -> None:
+    chosen = [f"+method={method}"] if method else []
+    given = [f"task.{key}={value}" for key, value in OVERRIDES.items()]
+    cfg = composed(recipe, "model.mask_prob=0.1", "optimization.lr=[0.1]", *given, *chosen)
+    assert cfg["task"] == {"_name": "parp", **OVERRIDES}
+    assert cfg["model"]["mask_prob"] == 0.1
+    assert cfg["optimization"]["lr"] == [0.1]
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_no_group_overrules_its_recipe(recipe: str) -> None:
+    """Hydra 1.0 knows no way to merge a recipe after the groups of its defaults list."""
+    own = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())
+    first, *groups = own.pop("defaults")
+    assert first == "_self_"
+    chosen = [(group, name) for choice in groups for group, name in choice.items()]
+    taken = dict.fromkeys(key for key, _ in leaves(own))
+    for group, name in chosen:
+        values = yaml.safe_load((RECIPES / group / f"{name}.yaml").read_text())
+        assert not taken.keys() & dict(leaves(values)).keys(), f"{group}/{name}"
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_fairseq_knows_every_option(recipe: str) -> None:
+    known = {
+        "task": ParpConfig,
+        "model": ParpWav2VecCtcConfig,
+        "criterion": CtcCriterionConfig,
+        "optimizer": FairseqAdamConfig,
+        "lr_scheduler": TriStageLRScheduleConfig,
+    }
+    cfg = composed(recipe)
+    for section, options in known.items():
+        assert set(cfg[section]) <= {field.name for field in fields(options)}, section
+
+
+@pytest.mark.parametrize("folder", ["relative", "elsewhere"])
+def test_the_real_program_from_any_folder(folder: str, tmp_path: Path) -> None:
+    copied = tmp_path / "installed" / "recipes"
+    shutil.copytree(RECIPES, copied)
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--cfg", "job"]
+    command += ["--config-dir", "recipes" if folder == "relative" else str(copied)]
+    command += ["--config-name", "librispeech_10m_large", "+method=parp_p", "task.sparsity=0.3"]
+    cwd = copied.parent if folder == "relative" else tmp_path
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    task = expected_task("librispeech_10m_large", "parp_p")
+    printed = done.stdout[done.stdout.index("_name: null") :]
+    assert yaml.safe_load(printed)["task"] == {**task, "sparsity": 0.3}

@@ -1,0 +1,109 @@
+"""recipes/: every recipe trains five updates through the real program, with one of the methods.
+
+The encoder and the corpus are made small, and so must be what is masked of them; all else is the
+recipe's, but for what a CPU needs.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict
+
+import pytest
+import torch
+from fairseq_runs import load, write_corpus, write_encoder
+
+from parp_fairseq.pruning import magnitude_mask, prunable_parameters, random_mask
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+METHOD_OF = {
+    "librispeech_10m_base": "parp",
+    "librispeech_1h_base": "dense",
+    "librispeech_10h_base": "parp_p",
+    "librispeech_10m_large": "rp",
+    "librispeech_1h_large": "omp",
+    "librispeech_10h_large": "parp",
+    "commonvoice_xlsr53": "imp",
+    "fsdd": "mpi",
+    "mini": "parp_p",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for seed, (split, utterances) in enumerate({"train": 12, "valid": 5, "dev_other": 5}.items()):
+        write_corpus(folder, split, utterances, seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Dict[bool, Path]:
+    """A small encoder like wav2vec 2.0 base (False), and one like large and XLSR-53 (True)."""
+    folder = tmp_path_factory.mktemp("encoders")
+    return {large: write_encoder(folder / f"{large}.pt", large=large) for large in (False, True)}
+
+
+def train(
+    recipe: str, method: str, data: Path, encoder: Path, folder: Path, *overrides: str
+) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train"]
+    command += ["--config-dir", str(RECIPES), "--config-name", recipe, f"+method={method}"]
+    command += [f"task.data={data}", f"model.w2v_path={encoder}", f"hydra.run.dir={folder}"]
+    command += ["common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=30000"]
+    command += ["model.mask_length=2", "model.mask_channel_length=1"]
+    command += ["optimization.max_update=5", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("recipe", METHOD_OF)
+def test_five_updates(recipe: str, data: Path, encoders: Dict[bool, Path], tmp_path: Path) -> None:
+    method = METHOD_OF[recipe]
+    encoder = encoders[not recipe.endswith("base")]
+    before = prunable_parameters(load(encoder)["model"])
+    masks = {
+        "mpi": magnitude_mask(before, 0.5),
+        "omp": random_mask(before, 0.5, seed=1),
+        "imp": random_mask(before, 0.5, seed=2),
+    }
+    overrides = []
+    if method in ("omp", "imp"):
+        masks[method].save(tmp_path / "mask.safetensors")
+        overrides = [f"task.mask_file={tmp_path / 'mask.safetensors'}"]
+    done = train(recipe, method, data, encoder, tmp_path / "run", *overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checkpoint = load(tmp_path / "run" / "checkpoints" / "checkpoint_best.pt")
+    assert checkpoint["optimizer_history"][-1]["num_updates"] == 5
+    assert checkpoint["cfg"]["task"]["sparsity"] == (0.0 if method == "dense" else 0.5)
+    after = prunable_parameters(checkpoint["model"])
+    if method in masks:
+        assert all(bool((after[name][~kept] == 0).all()) for name, kept in masks[method].items())
+    zeros = sum(int((weight == 0).sum()) for weight in after.values())
+    total = sum(weight.numel() for weight in after.values())
+    if method == "dense":
+        assert all(bool(weight.all()) for weight in after.values() if weight.ndim == 2)
+    else:
+        assert zeros >= round(0.5 * total)
+    assert not any(torch.equal(before[name], after[name]) for name in after if "weight" in name)
+
+
+@pytest.mark.parametrize("method", ["omp", "imp"])
+def test_a_method_that_wants_a_mask_says_so(
+    method: str, data: Path, encoders: Dict[bool, Path], tmp_path: Path
+) -> None:
+    done = train("fsdd", method, data, encoders[True], tmp_path)
+    assert done.returncode != 0
+    assert "mask file ??? (give task.mask_file=FILE) does not exist" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize("missing", ["task.data", "model.w2v_path"])
+def test_a_path_that_is_not_given_is_named(
+    missing: str, data: Path, encoders: Dict[bool, Path], tmp_path: Path
+) -> None:
+    done = train("fsdd", "parp", data, encoders[True], tmp_path, f"{missing}='???'")
+    assert done.returncode != 0
+    option = missing.split(".")[1]
+    assert f"missing mandatory value: {option}" in done.stderr.replace("Missing", "missing")

@@ -112,6 +112,8 @@ class ParpConfig(AudioFinetuningConfig):
     train_subset: str = II("dataset.train_subset")
     ddp_backend: str = II("distributed_training.ddp_backend")
     zero_sharding: str = II("distributed_training.zero_sharding")
+    load_checkpoint_on_all_dp_ranks: bool = II("checkpoint.load_checkpoint_on_all_dp_ranks")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 PRUNING_OPTIONS = [

@@ -4,8 +4,11 @@ import logging
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
+from pathlib import Path
 from typing import Optional
 
+import torch
+from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask
@@ -15,6 +18,7 @@ from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
+from .agreement import require_agreement
 from .master_weights import master_weights
 from .options import (
     ParpConfig,
@@ -23,6 +27,7 @@ from .options import (
     pruning_options,
     require_unchanged,
 )
+from .recovery import mend_last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +69,9 @@ class ParpTask(AudioFinetuningTask):
     def build_model(self, model_cfg, from_checkpoint: bool = False):
         trains = not from_checkpoint  # evaluation loads a network that is pruned already
         if trains:
-            self._require_whole_weights()
+            self._require_supported_parallelism()
+            if distributed_utils.get_global_rank() == 0:
+                mend_last_checkpoint(Path(self.cfg.save_dir))
         model = super().build_model(model_cfg, from_checkpoint)
         if trains:
             if not isinstance(model, ParpWav2VecCtc):
@@ -76,13 +83,21 @@ class ParpTask(AudioFinetuningTask):
             model.options = pruning_options(self.cfg)
         return model
 
-    def _require_whole_weights(self) -> None:
+    def _require_supported_parallelism(self) -> None:
         backend, zero = self.cfg.ddp_backend, self.cfg.zero_sharding
         if backend == "fully_sharded" or zero != "none":
             raise ValueError(
                 "task parp ranks all weights together and cannot train them in shards: expected "
-                "another distributed_training.ddp_backend than fully_sharded and zero_sharding none, "
-                f"found {backend} and {zero}"
+                "another distributed_training.ddp_backend than fully_sharded and zero_sharding "
+                f"none, found {backend} and {zero}"
+            )
+        several = distributed_utils.get_global_world_size() > 1
+        if several and not self.cfg.load_checkpoint_on_all_dp_ranks:
+            # Otherwise one rank loads, and fairseq sends the others (and itself) the state without
+            # the metadata that holds the weights under the mask.
+            raise ValueError(
+                "training on several ranks needs checkpoint.load_checkpoint_on_all_dp_ranks=true "
+                "to resume exactly, found false"
             )
 
     # Pruning -----------------------------------------------------------------------------------
@@ -131,13 +146,18 @@ class ParpTask(AudioFinetuningTask):
                 self.pruner.resume(resumable["pruner"], masters)
         if self.pruner.prunes and not self.pruner.started:
             self.pruner.start(masters)
+            require_agreement(self.pruner.mask, self._device())
             self.pruner.pruned_in_epoch = self.epoch
             self._report(update_num)
 
     def _prune(self, optimizer, update: int) -> None:
         start = time.perf_counter()
         self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
+        require_agreement(self.pruner.mask, self._device())
         self._report(update, time.perf_counter() - start)
+
+    def _device(self) -> torch.device:
+        return next(iter(self.pruner.params.values())).device
 
     def _report(self, update: int, seconds: float = 0.0) -> None:
         mask = self.pruner.mask

@@ -1,0 +1,109 @@
+"""Promise 7: all ranks agree. Two processes over gloo, as fairseq trains on two GPUs."""
+
+import socket
+from pathlib import Path
+
+import torch
+from fairseq.distributed import utils as distributed_utils
+from fairseq_runs import make_trainer, training_config
+from torch import multiprocessing
+
+from parp_fairseq.pruning import Mask
+
+UPDATES = 60
+# Nothing random in the network: two processes draw other numbers than one does.
+CERTAIN = dict(apply_mask=None, sparsity=0.5, prune_interval=10, lr="[0.001]", max_update=UPDATES)
+
+
+def join(cfg, rank, port) -> None:
+    """What fairseq's launchers do to the config of a rank."""
+    parallel = cfg.distributed_training
+    parallel.distributed_world_size = 2
+    parallel.distributed_rank = rank
+    parallel.distributed_init_method = f"tcp://127.0.0.1:{port}"
+    parallel.distributed_backend = "gloo"
+    parallel.distributed_no_spawn = True
+    distributed_utils.distributed_init(cfg)
+
+
+def train_rank(rank, port, data, encoder, folder):
+    import conftest  # noqa: F401  (registers the plugin in this process)
+    from test_training import run
+
+    cfg = training_config(data, encoder, folder, load_checkpoint_on_all_dp_ranks=True, **CERTAIN)
+    join(cfg, rank, port)
+    trainer = make_trainer(cfg)
+    run(trainer, UPDATES)
+    report = {
+        "mask": trainer.task.pruner.mask.state_dict(),
+        "weights": dict(trainer.get_model().named_parameters()),
+    }
+    torch.save(report, Path(folder) / f"rank{rank}.pt")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_ranks_agree_and_equal_one_with_twice_update_freq(corpus, encoder, tmp_path):
+    """With legacy_ddp: fairseq's pytorch_ddp wants GPUs."""
+    multiprocessing.spawn(train_rank, (free_port(), corpus, encoder, tmp_path), nprocs=2)
+    first, second = (
+        torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)
+    )
+    assert Mask.from_state_dict(first["mask"]) == Mask.from_state_dict(second["mask"])
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name]), name
+
+    from test_training import run
+
+    alone = make_trainer(training_config(corpus, encoder, tmp_path, update_freq="[2]", **CERTAIN))
+    run(alone, UPDATES, update_freq=2)
+    # Gradients are summed in another order. Measured: weights differ by 1e-5, masks in no bit.
+    for name, param in alone.get_model().named_parameters():
+        torch.testing.assert_close(first["weights"][name], param.data, rtol=0, atol=1e-3)
+    assert Mask.from_state_dict(first["mask"]).iou(alone.task.pruner.mask) > 0.99
+
+
+def prune_apart(rank, port, folder):
+    """Two ranks whose weights have come apart."""
+    import conftest  # noqa: F401
+
+    from parp_fairseq.pruning import random_mask
+    from parp_fairseq.tasks.agreement import require_agreement
+
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", world_size=2, rank=rank
+    )
+    shapes = {"w": torch.zeros(100)}
+    require_agreement(random_mask(shapes, 0.5, seed=1), torch.device("cpu"))
+    try:
+        require_agreement(random_mask(shapes, 0.5, seed=rank), torch.device("cpu"))
+    except RuntimeError as error:
+        (Path(folder) / f"rank{rank}.txt").write_text(str(error))
+
+
+def test_a_mismatch_names_the_ranks(tmp_path):
+    multiprocessing.spawn(prune_apart, (free_port(), tmp_path), nprocs=2)
+    for rank in range(2):
+        assert "ranks [0] against ranks [1]" in (tmp_path / f"rank{rank}.txt").read_text()
+
+
+def load_on_one_rank(rank, port, data, encoder, folder):
+    import conftest  # noqa: F401
+
+    cfg = training_config(data, encoder, folder)
+    join(cfg, rank, port)
+    try:
+        make_trainer(cfg)
+    except ValueError as error:
+        (Path(folder) / f"rank{rank}.txt").write_text(str(error))
+
+
+def test_several_ranks_must_all_load_the_checkpoint(corpus, encoder, tmp_path):
+    multiprocessing.spawn(load_on_one_rank, (free_port(), corpus, encoder, tmp_path), nprocs=2)
+    for rank in range(2):
+        message = (tmp_path / f"rank{rank}.txt").read_text()
+        assert "needs checkpoint.load_checkpoint_on_all_dp_ranks=true" in message

@@ -135,6 +135,28 @@ def test_bytes_that_do_not_fit_the_shape_are_refused(mask, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "shapes", ["", "3", "[1]", "null", '{"w": 4}', '{"w": [-1]}', '{"w": [1.5]}']
+)
+def test_metadata_that_is_no_shapes_is_refused(tmp_path, shapes):
+    metadata = {"format": "parp-mask", "shapes": shapes}
+    save_file({"w": torch.zeros(1, dtype=torch.uint8)}, tmp_path / "mask.safetensors", metadata)
+    with pytest.raises(ValueError, match="expected shapes as lists of sizes in the metadata"):
+        Mask.load(tmp_path / "mask.safetensors")
+
+
+def test_a_mask_of_nothing(tmp_path):
+    Mask({}).save(tmp_path / "mask.safetensors")
+    assert Mask.load(tmp_path / "mask.safetensors").sparsity == 0
+
+
+def test_others_may_read_a_mask(mask, tmp_path):
+    (tmp_path / "plain").touch()
+    mask.save(tmp_path / "mask.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize(
     "change, message",
     [
         (lambda p: p.pop("encoder.layers.0.fc1.bias"), "0 missing .*, 1 too many"),

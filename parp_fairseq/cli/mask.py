@@ -44,7 +44,7 @@ def _make_mask(args: Namespace, checkpoint: Checkpoint) -> Mask:
             mask = random_mask(weights, args.sparsity, args.seed, args.pattern)
         else:
             mask = magnitude_mask(weights, args.sparsity, args.pattern)
-    except (TypeError, ValueError) as error:  # TypeError: weights of a type that is not ranked
+    except ValueError as error:
         raise ValueError(f"{args.checkpoint}: {error}") from None
     criterion = f"random from seed {args.seed}" if args.criterion == "random" else "magnitude"
     biases = "" if bias else ", no biases"

@@ -19,7 +19,7 @@ PIECE = 1 << 20
 def magnitude(name: str, weight: Tensor) -> Iterator[Tensor]:
     """|w|, the L1 criterion of ``torch.nn.utils.prune``; exact up to float32."""
     if weight.dtype == torch.float64:
-        raise TypeError(f"{name} is float64: expected float32, float16 or bfloat16")
+        raise ValueError(f"{name} is float64: expected float32, float16 or bfloat16")
     for piece in weight.detach().reshape(-1).split(PIECE):
         yield piece.abs().float()
 

@@ -79,7 +79,7 @@ class Mask(Mapping[str, Tensor]):
     @property
     def sparsity(self) -> float:
         """Share of the weights that is pruned, 0 to 1."""
-        return self.num_pruned / self.num_weights
+        return self.num_pruned / self.num_weights if self.num_weights else 0.0
 
     def iou(self, other: "Mask") -> float:
         """Intersection over union of the kept weights (PARP, section 4.3): 1 for equal masks.
@@ -169,6 +169,10 @@ class Mask(Mapping[str, Tensor]):
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             save_file({name: bits.cpu() for name, bits in self._bits.items()}, partial, metadata)
+            # safetensors makes the file readable by its owner alone.
+            umask = os.umask(0)
+            os.umask(umask)
+            partial.chmod(0o666 & ~umask)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -200,7 +204,7 @@ class Mask(Mapping[str, Tensor]):
             if metadata.get("format") != FORMAT:
                 found = metadata.get("format")
                 raise ValueError(f"expected a safetensors file of format {FORMAT}, found {found}")
-            shapes = {n: torch.Size(s) for n, s in json.loads(metadata["shapes"]).items()}
+            shapes = _parse_shapes(metadata.get("shapes", ""))
             if shapes.keys() != set(file.keys()):
                 raise ValueError("the tensors are not those that the metadata names")
             bits = {name: file.get_tensor(name) for name in shapes}
@@ -229,3 +233,11 @@ class Mask(Mapping[str, Tensor]):
                 raise ValueError(f"{key} holds values other than 0 and 1")
             kept[encoder_name(key[: -len(_AUTHORS_SUFFIX)])] = keep
         return cls(kept, origin=path.name)
+
+
+def _parse_shapes(text: str) -> Dict[str, torch.Size]:
+    shapes = json.loads(text or "null")
+    lists = shapes.values() if isinstance(shapes, dict) else [None]
+    if not all(isinstance(s, list) and all(type(n) is int and n >= 0 for n in s) for s in lists):
+        raise ValueError(f"expected shapes as lists of sizes in the metadata, found {text[:80]!r}")
+    return {name: torch.Size(shape) for name, shape in shapes.items()}

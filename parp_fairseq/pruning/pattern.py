@@ -3,6 +3,7 @@
 A pattern is called with weights, a criterion and a sparsity, and returns which weights are kept.
 """
 
+import math
 import re
 from typing import Callable, Dict, Mapping
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .criterion import Criterion
+from .schedule import Schedule
 from .selection import keep_all_but_lowest
 
 Pattern = Callable[[Mapping[str, Tensor], Criterion, float], Dict[str, Tensor]]
@@ -39,19 +41,25 @@ class NOfM:
     def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
         if sparsity == 0:
             return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-        if round(sparsity * self.m) != self.m - self.n or (sparsity * self.m) % 1:
-            raise ValueError(
-                f"pattern {self.n}:{self.m} prunes a share of {1 - self.n / self.m:g}: "
-                f"expected that sparsity, found {sparsity:g}"
-            )
+        self.require_fit(weights, sparsity)
         return {name: self._keep(name, weight, criterion) for name, weight in weights.items()}
 
-    def _keep(self, name: str, weight: Tensor, criterion: Criterion) -> Tensor:
-        if weight.dim() < 2 or weight.size(1) % self.m:
+    def require_fit(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
+        """Raise ValueError at another sparsity than 1 - N / M, or where M does not divide dim 1."""
+        share = (self.m - self.n) / self.m
+        if not math.isclose(sparsity, share):
             raise ValueError(
-                f"pattern {self.n}:{self.m} needs an input dimension that {self.m} divides: "
-                f"{name} has shape {tuple(weight.shape)}"
+                f"pattern {self.n}:{self.m} prunes a share of {share}: "
+                f"expected that sparsity, found {sparsity}"
             )
+        for name, weight in weights.items():
+            if weight.dim() < 2 or weight.size(1) % self.m:
+                raise ValueError(
+                    f"pattern {self.n}:{self.m} needs an input dimension that {self.m} divides: "
+                    f"{name} has shape {tuple(weight.shape)}"
+                )
+
+    def _keep(self, name: str, weight: Tensor, criterion: Criterion) -> Tensor:
         scores = torch.cat(list(criterion(name, weight))).view(weight.shape).movedim(1, -1)
         if not scores.isfinite().all():
             raise ValueError(f"{name} holds values that are infinite or not a number")
@@ -59,6 +67,18 @@ class NOfM:
         lowest = groups.argsort(dim=1, stable=True)[:, : self.m - self.n]
         keep = torch.ones_like(groups, dtype=torch.bool).scatter_(1, lowest, False)
         return keep.view(scores.shape).movedim(-1, 1).contiguous()
+
+
+def require_fit(pattern: Pattern, weights: Mapping[str, Tensor], schedule: Schedule) -> None:
+    """Raise ValueError where ``pattern`` cannot prune ``weights`` as ``schedule`` says."""
+    if not isinstance(pattern, NOfM) or schedule.sparsity == 0:
+        return
+    if schedule.grows:
+        raise ValueError(
+            f"pattern {pattern.n}:{pattern.m} has the same sparsity from the start: expected no "
+            f"initial_sparsity, found {schedule.initial_sparsity}"
+        )
+    pattern.require_fit(weights, schedule.sparsity)
 
 
 def parse_pattern(pattern: str) -> Pattern:

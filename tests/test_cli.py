@@ -1,0 +1,291 @@
+"""The command ``parp``: what it makes, counts and compares."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq_runs import finetune, load, training_config
+from matplotlib.image import imread
+from torch import nn
+from torch.nn.utils import prune
+
+from parp_fairseq.cli import main
+from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
+
+PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
+PARP = Path(sys.executable).with_name("parp")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def half(folder, encoder):
+    """The file that ``parp mask`` makes of the encoder with its defaults."""
+    return make_mask(encoder, folder / "half.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finetuned(folder, corpus, encoder, half):
+    """A checkpoint of a short run under the mask of ``half``, which stays fixed."""
+    cfg = training_config(
+        corpus, encoder, folder / "mpi", max_update=3, mask_file=half, adjust="false"
+    )
+    finetune(cfg)
+    return folder / "mpi" / "checkpoint_last.pt"
+
+
+def make_mask(checkpoint, path, *options):
+    assert main(["mask", str(checkpoint), "-o", str(path), *options]) == 0
+    return path
+
+
+def run(capsys, *arguments):
+    """What the command prints."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+def encoder_weights(path):
+    """Name relative to the encoder -> weight, without the help of what is tested."""
+    prefix = "w2v_encoder.w2v_model."
+    model = load(path)["model"]
+    return {
+        name[len(prefix) :] if name.startswith(prefix) else name: w for name, w in model.items()
+    }
+
+
+def of_transformer(weights, layer=r"\d+", projection=r"[kvq]_proj|out_proj|fc1|fc2"):
+    pattern = rf"encoder\.layers\.({layer})\.(self_attn\.)?({projection})\.(weight|bias)"
+    return {name: w for name, w in weights.items() if re.fullmatch(pattern, name)}
+
+
+def files_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def table_of(printed):
+    """The cells of the table in the output: row label -> column label -> text."""
+    header, ruler, *body = printed.split("\n\n")[1].splitlines()
+    ends = [match.end() for match in re.finditer("-+", ruler)]
+    starts = [0, *ends]
+    cut = [[line[a:b].strip() for a, b in zip(starts, ends)] for line in (header, *body)]
+    return {row[0]: dict(zip(cut[0][1:], row[1:])) for row in cut[1:]}
+
+
+def test_mask_is_the_one_of_torch(encoder, tmp_path):
+    for sparsity in (0.1, 0.5, 0.93):
+        weights = of_transformer(encoder_weights(encoder))
+        holders = {name: nn.Module() for name in weights}
+        for name, holder in holders.items():
+            holder.w = nn.Parameter(weights[name].clone())
+        prune.global_unstructured(
+            [(holder, "w") for holder in holders.values()], prune.L1Unstructured, amount=sparsity
+        )
+
+        path = make_mask(encoder, tmp_path / "mask.safetensors", "--sparsity", str(sparsity))
+
+        mask = Mask.load(path)
+        assert mask.keys() == holders.keys()
+        assert all(torch.equal(mask[n], holder.w_mask.bool()) for n, holder in holders.items())
+
+
+def test_mask_prints_what_it_made(encoder, tmp_path, capsys):
+    path = tmp_path / "mask.safetensors"
+    printed = run(capsys, "mask", encoder, "-o", path, "--sparsity", "0.25")
+    facts = dict(line.split(maxsplit=1) for line in printed.splitlines())
+    assert facts == {"mask": str(path), "weights": "4,320", "pruned": "1,080", "sparsity": "25.0%"}
+    assert files_in(tmp_path) == [path.name]
+
+
+def test_mask_options_are_those_of_the_task(encoder, tmp_path):
+    weights = encoder_weights(encoder)
+    path = tmp_path / "mask.safetensors"
+
+    def made(*options):
+        return Mask.load(make_mask(encoder, path, *options))
+
+    transformer = prunable_parameters(weights)
+    no_biases = prunable_parameters(weights, bias=False)
+    assert made("--criterion", "random", "--seed", "7") == random_mask(transformer, 0.5, seed=7)
+    assert made("--criterion", "random") == random_mask(transformer, 0.5, seed=0)
+    assert made("--no-bias") == magnitude_mask(no_biases, 0.5)
+    assert made("--pattern", "layerwise") == magnitude_mask(transformer, 0.5, "layerwise")
+    assert made("--pattern", "2:4") == magnitude_mask(no_biases, 0.5, "2:4")
+    assert made("--scope", "all") == magnitude_mask(prunable_parameters(weights, "all"), 0.5)
+    assert made("--scope", r"re:layers\.1\.fc").keys() == {
+        f"encoder.layers.1.{name}.{kind}" for name in ("fc1", "fc2") for kind in ("weight", "bias")
+    }
+
+
+def test_one_mask_serves_the_pretrained_and_the_finetuned_network(
+    encoder, half, finetuned, tmp_path, capsys
+):
+    # MPI: the mask of the pre-trained weights, through training, into the finetuned checkpoint.
+    mask = Mask.load(half)
+    trained = of_transformer(encoder_weights(finetuned))
+    assert all(not trained[name][~keep].any() for name, keep in mask.items())
+    assert run(capsys, "compare", half, finetuned).count("1.0000") == 4
+
+    # OMP: the mask of the finetuned weights, for the pre-trained ones.
+    omp = Mask.load(make_mask(finetuned, tmp_path / "omp.safetensors", "--sparsity", "0.7"))
+    weights = of_transformer(encoder_weights(encoder))
+    omp.apply_(weights)
+    assert sum(int((w == 0).sum()) for w in weights.values()) == round(0.7 * 4320)
+
+    # IMP: a sparser mask of a pruned network prunes all that was pruned before.
+    assert omp.num_revived(mask) == 0
+
+
+def test_masks_of_the_authors_are_read_as_ours(half, tmp_path, capsys):
+    mask = Mask.load(half)
+    theirs = tmp_path / "theirs.pt"
+    torch.save({f"{name}_mask": keep.float() for name, keep in mask.items()}, theirs)
+    assert table_of(run(capsys, "info", theirs)) == table_of(run(capsys, "info", half))
+    assert run(capsys, "compare", half, theirs).count("1.0000") == 4
+
+
+def test_info_counts_pruned_weights_layer_by_layer(encoder, tmp_path, capsys):
+    path = make_mask(encoder, tmp_path / "all.safetensors", "--scope", "all", "--sparsity", "0.3")
+    mask = Mask.load(path)
+
+    def percent(masks):
+        kept = torch.cat([keep.flatten() for keep in masks.values()])
+        return f"{100 * (1 - kept.float().mean().item()):.1f}%"
+
+    printed = run(capsys, "info", path)
+    table = table_of(printed)
+
+    assert list(table) == ["0", "1", "other", "all"]
+    for column in PROJECTIONS:
+        for layer in "01":
+            assert table[layer][column] == percent(of_transformer(mask, layer, column))
+        assert table["all"][column] == percent(of_transformer(mask, projection=column))
+        assert table["other"][column] == ""
+    for layer in "01":
+        assert table[layer]["all"] == percent(of_transformer(mask, layer))
+    inside = of_transformer(mask)
+    assert table["other"]["all"] == percent({n: k for n, k in mask.items() if n not in inside})
+    assert table["all"]["all"] == percent(mask)
+    assert f"{mask.num_pruned:,} of {mask.num_weights:,} weights are zero" in printed
+    assert re.search(r"scope +all\norigin +magnitude, global, sparsity 0.3, of encoder.pt", printed)
+
+
+def test_info_scope_counts_a_part(half, encoder, capsys):
+    for file in (half, encoder):
+        table = table_of(run(capsys, "info", file, "--scope", r"re:layers\.1\.fc1"))
+        assert list(table) == ["1", "all"]
+        assert list(table["1"]) == ["fc1", "all"]
+
+
+def test_info_counts_the_zeros_of_a_checkpoint(finetuned, capsys):
+    printed = run(capsys, "info", finetuned)
+    weights = of_transformer(encoder_weights(finetuned))
+    zeros = sum(int((w == 0).sum()) for w in weights.values())
+    assert f"{zeros:,} of 4,320 weights are zero: sparsity 50.0%" in printed
+    assert re.search(r"holds +checkpoint\nscope +transformer\nupdates +3\n", printed)
+
+
+def test_info_takes_the_scope_that_a_checkpoint_was_trained_with(encoder, tmp_path, capsys):
+    state = load(encoder)
+    options = {"prune_scope": "all", "prune_bias": True, "prune_pattern": "2:4"}
+    state["cfg"]["task"].update(options)
+    torch.save(state, tmp_path / "trained.pt")
+    counted = sum(
+        w.numel() for w in prunable_parameters(state["model"], "all", bias=False).values()
+    )
+    assert f"of {counted:,} weights" in run(capsys, "info", tmp_path / "trained.pt")
+
+
+def test_compare_shows_the_iou_of_every_pair(encoder, half, finetuned, tmp_path, capsys):
+    third = make_mask(encoder, tmp_path / "third.safetensors", "--sparsity", "0.33")
+    chance = make_mask(encoder, tmp_path / "half.safetensors", "--criterion", "random")
+    kept = [
+        torch.cat([keep.flatten() for keep in masks.values()])
+        for masks in (
+            Mask.load(third),
+            Mask.load(chance),
+            Mask.load(half),
+            {n: w != 0 for n, w in of_transformer(encoder_weights(finetuned)).items()},
+        )
+    ]
+
+    lines = run(capsys, "compare", third, chance, half, finetuned).splitlines()[2:]
+
+    assert len(lines) == 4
+    for line, a in zip(lines, kept):
+        iou = [f"{((a & b).sum() / (a | b).sum()).item():.4f}" for b in kept]
+        assert line.split()[3:] == iou
+        assert line.split()[2] == f"{100 * (~a).float().mean().item():.1f}%"
+    labels = [line.split()[1] for line in lines]
+    assert [Path(label).name for label in labels] == [
+        "third.safetensors",
+        "half.safetensors",
+        "half.safetensors",
+        "checkpoint_last.pt",
+    ]
+    assert len(set(labels)) == 4
+
+
+def test_compare_looks_for_zeros_where_the_mask_has_its_weights(encoder, tmp_path, capsys):
+    path = make_mask(encoder, tmp_path / "all.safetensors", "--scope", "all", "--no-bias")
+    state = load(encoder)
+    Mask.load(path).apply_(prunable_parameters(state["model"], "all", bias=False))
+    torch.save(state, tmp_path / "pruned.pt")
+    assert run(capsys, "compare", tmp_path / "pruned.pt", path).count("1.0000") == 4
+
+
+def test_compare_numbers_a_file_that_is_given_twice(half, capsys):
+    assert "half.safetensors (2)" in run(capsys, "compare", half, half)
+
+
+@pytest.mark.parametrize("command", ["info", "compare"])
+def test_pictures(command, half, finetuned, tmp_path, capsys):
+    files = [half] if command == "info" else [half, finetuned]
+    picture = tmp_path / "picture.png"
+
+    printed = run(capsys, command, *files, "--plot", picture)
+
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = imread(picture)
+    assert min(pixels.shape[:2]) > 200 and pixels.std() > 0.1
+    assert str(picture) in printed
+    assert files_in(tmp_path) == [picture.name]
+
+
+def test_recipes_is_a_folder_of_recipes(capsys):
+    folder = Path(run(capsys, "recipes").rstrip("\n"))
+    assert (folder / "method" / "parp.yaml").is_file()
+
+
+def test_nothing_prints_help(capsys):
+    printed = run(capsys)
+    assert all(command in printed for command in ("mask", "info", "compare", "recipes"))
+
+
+@pytest.mark.parametrize("command", ["mask", "info", "compare", "recipes"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert re.search(r"examples?:\n", capsys.readouterr().out)
+
+
+def test_help_needs_no_torch():
+    code = "import sys, parp_fairseq.cli as c; c.main([]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_console_script(finetuned):
+    """A checkpoint with all that fairseq puts into it, read by a process without fairseq."""
+    out = subprocess.run([PARP, "info", finetuned], capture_output=True, text=True)
+    assert (out.returncode, out.stderr) == (0, "")
+    assert "sparsity 50.0%" in out.stdout

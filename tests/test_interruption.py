@@ -1,0 +1,87 @@
+"""Promise 4 under SIGKILL: a run killed anywhere and started again ends as one left alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fairseq_runs import load, write_corpus, write_encoder
+from test_checkpoints import assert_same
+
+HERE = Path(__file__).parent
+RECIPES = HERE.parent / "recipes"
+
+# In CI a few; all with `make test-slow`. The start-up of a process is most of what this takes.
+MOMENTS = [("prune", 3), ("copy", 4), ("save", 3), ("validation", 5)]
+SLOW_MOMENTS = [
+    *(("prune", n) for n in (1, 2, 6)),
+    *(("copy", n) for n in (1, 2, 6)),
+    *(("save", n) for n in (1, 2, 5)),
+    *(("validation", n) for n in (1, 9)),
+    *(("update", n) for n in (1, 7, 12)),
+    *(("optimizer step", n) for n in (2, 9)),
+]
+
+
+def arguments(data: Path, encoder: Path, folder: Path):
+    """PARP-P in mid-ramp with everything random that fairseq has."""
+    return [
+        "--config-dir", RECIPES, "--config-name", "mini", "+method=parp_p",
+        f"task.data={data}", "task.normalize=false", f"model.w2v_path={encoder}",
+        f"hydra.run.dir={folder}", f"checkpoint.save_dir={folder}",
+        "common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=30000",
+        "model.mask_length=2", "model.mask_channel_length=2", "model.mask_channel_prob=0.3",
+        "model.layerdrop=0.2", "model.dropout=0.1",
+        "task.prune_interval=3", "task.ramp_updates=12",
+        "checkpoint.save_interval_updates=4", "checkpoint.keep_interval_updates=1",
+        "dataset.validate_interval_updates=4", "optimization.max_update=16",
+    ]  # fmt: skip
+
+
+def run(program, args):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, [*program, *args])]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_corpus(folder, "train", 20, seed=0)
+    return write_corpus(folder, "valid", 9, seed=1)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.pt")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run(["-m", "fairseq_cli.hydra_train"], arguments(data, encoder, folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    "moment, n",
+    [*MOMENTS, *(pytest.param(*m, marks=pytest.mark.slow) for m in SLOW_MOMENTS)],
+)
+def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, moment, n):
+    args = arguments(data, encoder, tmp_path)
+    killed = run([HERE / "killed_run.py", moment, n], args)
+    assert killed.returncode == -9, killed.stdout + killed.stderr
+    again = run(["-m", "fairseq_cli.hydra_train"], args)
+    assert again.returncode == 0, again.stdout + again.stderr
+
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        ours, reference = load(tmp_path / name), load(undisturbed / name)
+        assert_same(ours["model"], reference["model"], f"{name}: model")
+        assert_same(ours["model"]._metadata, reference["model"]._metadata, f"{name}: metadata")
+        optimizers = (checkpoint["last_optimizer_state"] for checkpoint in (ours, reference))
+        assert_same(*optimizers, f"{name}: optimizer")
+        # The history has an entry more for each start.
+        assert ours["optimizer_history"][-1] == reference["optimizer_history"][-1]
+        assert ours["extra_state"]["best"] == reference["extra_state"]["best"]

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
 from parp_fairseq.pruning import criterion as criterion_module
+from parp_fairseq.pruning import selection as selection_module
 
 
 class Layers(nn.Module):
@@ -93,11 +94,30 @@ def test_ties_zeros_and_odd_shapes(data):
     assert all(torch.equal(mask[name], keep) for name, keep in reference.items())
 
 
-def test_pieces_change_nothing(monkeypatch):
-    weights = {"a": torch.randn(301).round(decimals=1), "b": torch.randn(50, 3).round(decimals=1)}
-    whole = magnitude_mask(weights, 0.6)
-    monkeypatch.setattr(criterion_module, "PIECE", 7)
-    assert magnitude_mask(weights, 0.6) == whole
+@pytest.mark.parametrize("decimals", [1, 4, None])
+@pytest.mark.parametrize(
+    "how", [{"PIECE": 7}, {"_COLLECTED": 0}, {"_SAMPLED": 1}, {"_SAMPLED": 400}]
+)
+def test_the_way_it_is_found_changes_nothing(monkeypatch, how, decimals):
+    """Small pieces; a bracket that holds too many; a sample of all, or of hardly any."""
+    weights = {"a": torch.randn(301), "b": torch.randn(50, 30), "c": torch.zeros(3)}
+    if decimals:  # many equal magnitudes
+        weights = {name: weight.round(decimals=decimals) for name, weight in weights.items()}
+    num_pruned = round(0.6 * sum(w.numel() for w in weights.values()))
+    reference = Mask(lowest_by_sorting(weights, num_pruned))
+    assert magnitude_mask(weights, 0.6) == reference
+    for name, value in how.items():
+        module = criterion_module if name == "PIECE" else selection_module
+        monkeypatch.setattr(module, name, value)
+    assert magnitude_mask(weights, 0.6) == reference
+
+
+def test_a_bracket_that_missed_is_noticed(monkeypatch):
+    weights = {"a": torch.randn(5000)}
+    reference = Mask(lowest_by_sorting(weights, 2500))
+    for low, high in [(0, 5), (0x3F800000, 0x7F000000), (0x3D000000, 0x3D000001)]:
+        monkeypatch.setattr(selection_module, "_bracket", lambda *_: (low, high))  # noqa: B023
+        assert magnitude_mask(weights, 0.5) == reference
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

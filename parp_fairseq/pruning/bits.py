@@ -1,5 +1,6 @@
 """Boolean tensors as one bit an element."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,15 +10,19 @@ _PLACES = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
 def pack(mask: Tensor) -> Tensor:
     """Pack a bool tensor into ``ceil(numel / 8)`` uint8; element 0 is the lowest bit."""
     flat = mask.reshape(-1)
+    if flat.device.type == "cpu":
+        return torch.from_numpy(np.packbits(flat.numpy(), bitorder="little"))
     padding = -flat.numel() % 8
     if padding:
         flat = torch.cat([flat, flat.new_zeros(padding)])
-    places = _PLACES.to(flat.device)
-    return (flat.view(-1, 8) * places).sum(dim=1, dtype=torch.uint8)
+    return (flat.view(-1, 8) * _PLACES.to(flat.device)).sum(dim=1, dtype=torch.uint8)
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
     """Undo :func:`pack`: a bool tensor of ``shape``."""
+    if bits.device.type == "cpu":
+        flat = np.unpackbits(bits.numpy(), count=shape.numel(), bitorder="little")
+        return torch.from_numpy(flat.view(np.bool_)).view(shape)
     places = _PLACES.to(bits.device)
     return bits.unsqueeze(1).bitwise_and(places).ne(0).view(-1)[: shape.numel()].view(shape)
 

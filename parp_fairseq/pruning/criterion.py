@@ -1,8 +1,9 @@
 """Criterion: how weights are ranked. The lowest scores are pruned first.
 
-A criterion is called with the name of a weight and the weight, and yields its scores piece by
-piece, float32 and not negative, in the order of the flattened weight; each call yields the same
-scores, on every machine. Pieces spare a ranking the memory of a second copy of the weights.
+A criterion is called with the name of a weight and the weight, and yields its scores in pieces:
+float32, not negative, in the order of the flattened weight. Each call yields the same scores, on
+every machine. Pieces are the caller's to write to; they spare a ranking the memory of a second copy
+of the weights, and stay in a processor's cache while it looks at them.
 """
 
 import zlib
@@ -13,7 +14,7 @@ from torch import Tensor
 
 Criterion = Callable[[str, Tensor], Iterator[Tensor]]
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 
 
 def magnitude(name: str, weight: Tensor) -> Iterator[Tensor]:
@@ -33,6 +34,5 @@ class RandomScores:
     def __call__(self, name: str, weight: Tensor) -> Iterator[Tensor]:
         # On the CPU, for a GPU's generator gives other numbers. The CPU's takes 32 bits of seed.
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
-        for start in range(0, weight.numel(), PIECE):
-            size = min(PIECE, weight.numel() - start)
-            yield torch.rand(size, generator=generator).to(weight.device)
+        for piece in weight.detach().reshape(-1).split(PIECE):
+            yield torch.rand(piece.numel(), generator=generator).to(weight.device)

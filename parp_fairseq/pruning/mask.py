@@ -5,7 +5,7 @@ import os
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,20 +17,29 @@ from .scope import encoder_name
 
 FORMAT = "parp-mask"
 _AUTHORS_SUFFIX = "_mask"
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Mask(Mapping[str, Tensor]):
     """Name -> bool tensor, True where the weight is kept. Immutable.
 
     Args:
-        kept: name relative to the wav2vec 2.0 encoder -> bool tensor in the weight's shape.
+        kept: name relative to the wav2vec 2.0 encoder -> bool tensor in the weight's shape; or
+            pairs of the two, of which one at a time is in memory.
         scope: the scope the names were taken from; only told to whoever reads the file.
         origin: what the mask was made from, in words; likewise.
     """
 
-    def __init__(self, kept: Mapping[str, Tensor], scope: str = "", origin: str = ""):
-        self._shapes = {name: keep.shape for name, keep in kept.items()}
-        self._bits = {name: pack(keep) for name, keep in kept.items()}
+    def __init__(
+        self,
+        kept: Union[Mapping[str, Tensor], Iterable[Tuple[str, Tensor]]],
+        scope: str = "",
+        origin: str = "",
+    ):
+        self._shapes: Dict[str, torch.Size] = {}
+        self._bits: Dict[str, Tensor] = {}
+        for name, keep in kept.items() if isinstance(kept, Mapping) else kept:
+            self._shapes[name], self._bits[name] = keep.shape, pack(keep)
         self.scope, self.origin = scope, origin
 
     @classmethod
@@ -80,6 +89,12 @@ class Mask(Mapping[str, Tensor]):
     def sparsity(self) -> float:
         """Share of the weights that is pruned, 0 to 1."""
         return self.num_pruned / self.num_weights if self.num_weights else 0.0
+
+    @property
+    def emptied(self) -> List[str]:
+        """Names of the weights of two or more dimensions of which nothing is kept."""
+        matrices = [name for name, shape in self._shapes.items() if len(shape) > 1]
+        return [name for name in matrices if not self._bits[name].any()]
 
     def iou(self, other: "Mask") -> float:
         """Intersection over union of the kept weights (PARP, section 4.3): 1 for equal masks.
@@ -138,7 +153,9 @@ class Mask(Mapping[str, Tensor]):
         """
         self._require_same_parameters(params)
         for name, param in params.items():
-            param.data.masked_fill_(~self[name].to(param.device), 0)
+            # As integers: half as long as masked_fill_, +0.0 for negative weights, and 0 for NaN.
+            bits = param.data.view(_INTEGERS[param.element_size()])
+            bits.mul_(self[name].to(param.device))
 
     def state_dict(self) -> Dict[str, Any]:
         """Plain tensors and numbers, on the CPU, for a checkpoint."""

@@ -56,8 +56,8 @@ def write_encoder(path: Path, seed: int = 0, large: bool = False, **changes) -> 
         latent_vars=8,
         conv_pos=8,
         conv_pos_groups=2,
-        **changes,
     )
+    settings.update(changes)
     for key, value in settings.items():
         model_cfg[key] = value
     model = Wav2Vec2Model(model_cfg)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from fairseq.optim.fp16_optimizer import FP16Optimizer
 from fairseq_runs import PRECISIONS, finetune, load, make_trainer, training_config
+from test_checkpoints import assert_same
 from test_training import run
 
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters
@@ -69,6 +70,46 @@ def test_weights_under_the_mask_survive_a_resume(corpus, encoder, tmp_path, prec
     step_without_gradient(trainer)
     for name, param in prunable_parameters(trainer.get_model()).items():
         assert torch.equal(param[~mask[name]], under_mask[name].to(param.dtype)), name
+
+
+@pytest.mark.parametrize("precision", MIXED, ids=str)
+def test_resume_is_exact(corpus, encoder, tmp_path, precision):
+    """fairseq alone loses the lower bits of float32 masters."""
+    common = dict(max_update=9, prune_interval=3, precision=precision)
+    cfg = training_config(corpus, encoder, tmp_path / "whole", save_interval_updates=4, **common)
+    whole = finetune(cfg)
+    (tmp_path / "resumed").mkdir()
+    kept = next((tmp_path / "whole").glob("checkpoint_*_4.pt"))
+    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    again = finetune(training_config(corpus, encoder, tmp_path / "resumed", **common))
+    assert_same(again["model"], whole["model"], "model")
+    assert_same(again["model"]._metadata, whole["model"]._metadata, "metadata")
+    assert_same(again["last_optimizer_state"], whole["last_optimizer_state"], "optimizer")
+
+
+def test_an_overflow_under_amp_neither_counts_nor_prunes(corpus, encoder, tmp_path):
+    cfg = training_config(corpus, encoder, tmp_path, prune_interval=3, precision={"amp": True})
+    trainer = make_trainer(cfg)
+    trainer.optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    pruned_at = []
+    prune = trainer.task._prune
+    trainer.task._prune = lambda optimizer, update: (
+        pruned_at.append(update),
+        prune(optimizer, update),
+    )
+    backward = trainer.optimizer.backward
+    calls = []
+
+    def overflow_in_the_third(loss):
+        backward(loss)
+        calls.append(loss)
+        if len(calls) == 3:
+            next(iter(trainer.get_model().parameters())).grad.fill_(float("inf"))
+
+    trainer.optimizer.backward = overflow_in_the_third
+    run(trainer, 7)
+    assert len(calls) == 8  # fairseq tries the batch again
+    assert pruned_at == [3, 6]
 
 
 def test_views_of_flat_masters_are_in_the_optimizers_order(corpus, encoder, tmp_path):

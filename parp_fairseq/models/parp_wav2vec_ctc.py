@@ -1,10 +1,11 @@
 """``parp_wav2vec_ctc``: stock ``wav2vec_ctc`` whose eval() and checkpoints are the subnetwork."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from fairseq.models import register_model
 from fairseq.models.wav2vec import Wav2Vec2CtcConfig, Wav2VecCtc
+from torch import Tensor
 
 from parp_fairseq.pruning import Pruner
 from parp_fairseq.pruning.scope import encoder_name
@@ -31,6 +32,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
     Attributes:
         pruner: prunes this network while it is trained; None in evaluation.
         options: the task's options of pruning, which checkpoints remember.
+        masters: float32 copies that the optimizer keeps of all weights, which they hold too.
         resumable: what the checkpoint that was loaded last holds beside the weights, if anything.
     """
 
@@ -38,6 +40,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
         super().__init__(cfg, w2v_encoder)
         self.pruner: Optional[Pruner] = None
         self.options: Dict[str, Any] = {}
+        self.masters: List[Tensor] = []
         self.resumable: Optional[Dict[str, Any]] = None
         make_masking_reproducible(w2v_encoder.w2v_model)
         self._register_state_dict_hook(_make_sparse)
@@ -55,7 +58,11 @@ class ParpWav2VecCtc(Wav2VecCtc):
 def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata) -> None:
     if model.pruner is None:
         return
-    resumable = {"generator": generator_state(), "options": model.options}
+    resumable = {
+        "generator": generator_state(),
+        "options": model.options,
+        "masters": [master.cpu() for master in model.masters],
+    }
     if model.pruner.prunes:
         mask = model.pruner.subnetwork_mask()
         for key in list(state_dict):

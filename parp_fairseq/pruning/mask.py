@@ -191,6 +191,8 @@ class Mask(Mapping[str, Tensor]):
             os.umask(umask)
             partial.chmod(0o666 & ~umask)
             partial.replace(path)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(f"mask file {path} cannot be written: {error}") from None
         finally:
             partial.unlink(missing_ok=True)
 
@@ -206,6 +208,8 @@ class Mask(Mapping[str, Tensor]):
             ValueError: the file holds no mask; the message names it and says why.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"mask file {path} is a folder")
         if not path.is_file():
             raise FileNotFoundError(f"mask file {path} does not exist")
         read = cls._load_safetensors if path.suffix == ".safetensors" else cls._load_authors

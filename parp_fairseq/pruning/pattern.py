@@ -1,11 +1,12 @@
 """Pattern: over which sets of weights the scores compete.
 
-A pattern is called with weights, a criterion and a sparsity, and returns which weights are kept.
+A pattern is called with weights, a criterion and a sparsity, and yields name and bool tensor of
+each weight, True where it is kept.
 """
 
 import math
 import re
-from typing import Callable, Dict, Mapping
+from typing import Callable, Iterator, Mapping, Tuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from .criterion import Criterion
 from .schedule import Schedule
 from .selection import keep_all_but_lowest
 
-Pattern = Callable[[Mapping[str, Tensor], Criterion, float], Dict[str, Tensor]]
+Pattern = Callable[[Mapping[str, Tensor], Criterion, float], Iterator[Tuple[str, Tensor]]]
 
 
 def global_(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
@@ -25,11 +26,9 @@ def global_(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float
 
 def layerwise(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
     """Each tensor by itself: ``round(sparsity * n)`` of its n weights are pruned."""
-    kept = {}
     for name, weight in weights.items():
         num_pruned = round(sparsity * weight.numel())
-        kept.update(keep_all_but_lowest({name: weight}, criterion, num_pruned))
-    return kept
+        yield from keep_all_but_lowest({name: weight}, criterion, num_pruned)
 
 
 class NOfM:
@@ -40,9 +39,9 @@ class NOfM:
 
     def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
         if sparsity == 0:
-            return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+            return keep_all_but_lowest(weights, criterion, 0)
         self.require_fit(weights, sparsity)
-        return {name: self._keep(name, weight, criterion) for name, weight in weights.items()}
+        return ((name, self._keep(name, w, criterion)) for name, w in weights.items())
 
     def require_fit(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
         """Raise ValueError at another sparsity than 1 - N / M, or where M does not divide dim 1."""

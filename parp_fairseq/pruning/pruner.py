@@ -5,6 +5,7 @@ every N updates  prune again by magnitude; meanwhile zeroed weights train on  (s
 hide / restore   switch between the whole network and the subnetwork at the target sparsity
 """
 
+import logging
 from typing import Any, Dict, Mapping, Optional
 
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from .criterion import Criterion, magnitude
 from .mask import Mask
-from .pattern import Pattern, global_
+from .pattern import Pattern, global_, require_fit
 from .schedule import Schedule
+
+logger = logging.getLogger(__name__)
 
 
 class Pruner:
@@ -50,10 +53,11 @@ class Pruner:
             raise ValueError(
                 "initial_sparsity below sparsity needs adjust: a fixed mask cannot grow"
             )
+        require_fit(pattern, params, schedule)
         self.params = dict(params)
         self.schedule, self.criterion, self.pattern = schedule, criterion, pattern
         self.adjust = adjust
-        self.initial_mask = initial_mask
+        self.initial_mask: Optional[Mask] = None
         self.mask: Optional[Mask] = None
         self.mask_iou = 1.0
         self.revived = 0.0
@@ -62,7 +66,7 @@ class Pruner:
         self._hidden: Optional[Dict[str, Tensor]] = None
         self._subnetwork: Optional[Mask] = None
         if initial_mask is not None:
-            self._require_sparsity(initial_mask)
+            self.start_from(initial_mask)
 
     @property
     def prunes(self) -> bool:
@@ -78,12 +82,39 @@ class Pruner:
         """Whether the weights outside the mask are zero and stay so."""
         return self.started and not self.adjust
 
+    def start_from(self, mask: Mask) -> None:
+        """Have ``mask`` be the initial one.
+
+        Raises:
+            ValueError: it is of other parameters, or of another sparsity than the first prune's.
+        """
+        mask._require_same_parameters(self.params)
+        wanted = self.schedule.sparsity_at(0)
+        total = mask.num_weights
+        # Patterns other than the global one round once for each tensor.
+        slack = 0 if self.pattern is global_ else len(mask)
+        if abs(mask.num_pruned - round(wanted * total)) > slack:
+            raise ValueError(
+                f"the mask prunes {mask.num_pruned} of {total} weights, expected "
+                f"{round(wanted * total)} for sparsity {wanted:g}: "
+                f"the mask's own sparsity is {mask.sparsity!r}"
+            )
+        self.initial_mask = mask
+
     def start(self, masters: Optional[Mapping[str, Tensor]] = None) -> None:
-        """Prune with the initial mask. ``masters``: see :meth:`prune`."""
+        """Prune with the initial mask. ``masters``: see :meth:`prune`.
+
+        Raises:
+            ValueError: nothing would be left of a weight matrix; nothing was pruned.
+        """
         self._use(masters)
         if self.initial_mask is None:
             self.initial_mask = self._make_mask(self.criterion, self.schedule.sparsity_at(0))
         self.initial_mask = self.initial_mask.beside(self.params)
+        if self.initial_mask.emptied:
+            layerwise = ", or task.prune_pattern=layerwise" if self.pattern is global_ else ""
+            told = _tell_emptied(self.initial_mask, self.schedule.sparsity_at(0))
+            raise ValueError(f"{told}: expected a lower task.sparsity{layerwise}")
         self._zero(self.initial_mask)
 
     def prune(self, update: int, masters: Optional[Mapping[str, Tensor]] = None) -> None:
@@ -98,6 +129,9 @@ class Pruner:
         before = self.mask
         self._zero(self._make_mask(magnitude, self.schedule.sparsity_at(update)))
         self.revived = self.mask.num_revived(before) / self.mask.num_weights
+        if self.mask.emptied:
+            told = _tell_emptied(self.mask, self.schedule.sparsity_at(update))
+            logger.warning(f"update {update}: {told}")
 
     def subnetwork_mask(self) -> Mask:
         """The mask at the target sparsity, as the weights are now."""
@@ -176,18 +210,10 @@ class Pruner:
         if self._masters is not self.params:
             mask.apply_(self._masters)
 
-    def _require_sparsity(self, mask: Mask) -> None:
-        mask._require_same_parameters(self.params)
-        wanted = self.schedule.sparsity_at(0)
-        total = mask.num_weights
-        # Patterns other than the global one round once for each tensor.
-        slack = 0 if self.pattern is global_ else len(mask)
-        if abs(mask.num_pruned - round(wanted * total)) > slack:
-            raise ValueError(
-                f"the mask prunes {mask.num_pruned} of {total} weights, expected "
-                f"{round(wanted * total)} for sparsity {wanted:g}: "
-                f"the mask's own sparsity is {mask.sparsity!r}"
-            )
+
+def _tell_emptied(mask: Mask, sparsity: float) -> str:
+    first, *others = mask.emptied
+    return f"sparsity {sparsity:g} leaves nothing of {first} and {len(others)} other matrices"
 
 
 def _outside(mask: Mask, weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The float32 copies ("masters") that fairseq's mixed-precision optimizers keep of the weights."""
 
-from typing import Dict, Mapping, Optional
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.fp16_optimizer import FP16Optimizer
@@ -23,6 +23,26 @@ def master_weights(
     else:
         masters = dict(zip(map(id, optimizer.fp16_params), (p.data for p in optimizer.fp32_params)))
     return {name: masters.get(id(param), param.data) for name, param in params.items()}
+
+
+def all_masters(optimizer: FairseqOptimizer) -> List[Tensor]:
+    """The masters of all parameters as the optimizer lays them out; empty where it keeps none."""
+    if not isinstance(optimizer, FP16Optimizer):
+        return []
+    flat = optimizer.has_flat_params
+    masters = optimizer.fp32_params.values() if flat else optimizer.fp32_params
+    return [master.data for master in masters]
+
+
+def restore_masters(optimizer: FairseqOptimizer, saved: Sequence[Tensor]) -> None:
+    """Give the optimizer back the masters of :func:`all_masters`, and the weights their values.
+
+    fairseq makes masters anew from the weights of a checkpoint, and so loses their lower bits.
+    """
+    for master, values in zip(all_masters(optimizer), saved):
+        master.copy_(values)
+    if saved:
+        optimizer._sync_fp32_params_to_fp16()
 
 
 def _views_of_flat(optimizer: FP16Optimizer) -> Dict[int, Tensor]:

@@ -157,11 +157,12 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     pattern = parse_pattern(cfg.prune_pattern)
     has_biases = cfg.prune_bias and cfg.prune_pattern in ("global", "layerwise")
     criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
-    return Pruner(
-        prunable_parameters(model, cfg.prune_scope, has_biases),
-        build_schedule(cfg),
-        criterion,
-        pattern,
-        cfg.adjust,
-        Mask.load(cfg.mask_file) if cfg.mask_file else None,
-    )
+    params = prunable_parameters(model, cfg.prune_scope, has_biases)
+    pruner = Pruner(params, build_schedule(cfg), criterion, pattern, cfg.adjust)
+    if cfg.mask_file:
+        mask = Mask.load(cfg.mask_file)
+        try:
+            pruner.start_from(mask)
+        except ValueError as error:
+            raise ValueError(f"mask file {cfg.mask_file}: {error}") from None
+    return pruner

@@ -10,16 +10,19 @@ from typing import Optional
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
+from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask
 
 from parp_fairseq.decoding import GreedyCtcDecoder
+from parp_fairseq.models.encoder_file import require_ctc, require_encoder
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
 from .agreement import require_agreement
-from .master_weights import master_weights
+from .labels import load_dictionary, require_split
+from .master_weights import all_masters, master_weights, restore_masters
 from .options import (
     ParpConfig,
     build_pruner,
@@ -36,6 +39,10 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ArgumentTypeError(f"expected true or false, found {text!r}")
     return text.lower() == "true"
+
+
+class RefusedError(ValueError, RuntimeError):
+    """Told at the first update. Of another than a RuntimeError fairseq would save a ``crash.pt``."""
 
 
 @register_task("parp", dataclass=ParpConfig)
@@ -68,6 +75,8 @@ class ParpTask(AudioFinetuningTask):
 
     def build_model(self, model_cfg, from_checkpoint: bool = False):
         trains = not from_checkpoint  # evaluation loads a network that is pruned already
+        require_ctc(model_cfg)
+        require_encoder(model_cfg)
         if trains:
             self._require_supported_parallelism()
             if distributed_utils.get_global_rank() == 0:
@@ -82,6 +91,16 @@ class ParpTask(AudioFinetuningTask):
             self.pruner = model.pruner = build_pruner(self.cfg, model)
             model.options = pruning_options(self.cfg)
         return model
+
+    def load_target_dictionary(self):
+        if not self.cfg.labels:
+            raise ValueError("task.labels is null: expected the suffix of the label files, as ltr")
+        folder = getattr(self.cfg, "target_dictionary", None) or self.cfg.data
+        return load_dictionary(Path(folder) / f"dict.{self.cfg.labels}.txt")
+
+    def load_dataset(self, split: str, task_cfg=None, **kwargs):
+        require_split(Path(self.cfg.data), split, task_cfg or self.cfg, self.target_dictionary)
+        super().load_dataset(split, task_cfg, **kwargs)
 
     def _require_supported_parallelism(self) -> None:
         backend, zero = self.cfg.ddp_backend, self.cfg.zero_sharding
@@ -112,7 +131,10 @@ class ParpTask(AudioFinetuningTask):
         # The first prune waits for the first update: only then is loaded what there is to load, and
         # the optimizer holds its own copies of the weights.
         if not self.has_begun:
-            self._begin(optimizer, update_num)
+            try:
+                self._begin(optimizer, update_num)
+            except ValueError as error:
+                raise RefusedError(str(error)) from None
         elif self._prunes_before_epoch():
             self._prune(optimizer, update_num)
             self.pruner.pruned_in_epoch = self.epoch
@@ -122,7 +144,11 @@ class ParpTask(AudioFinetuningTask):
         return output
 
     def optimizer_step(self, optimizer, model, update_num: int):
+        scaler = optimizer.scaler if isinstance(optimizer, AMPOptimizer) else None
+        scale = scaler and scaler.get_scale()
         super().optimizer_step(optimizer, model, update_num)
+        if scaler and scaler.get_scale() < scale:
+            return  # AMP calls the hook after an overflow too, and has skipped the step
         done = update_num + 1
         if self._adjusts and self.pruner.schedule.due_after_update(done):
             self._prune(optimizer, done)
@@ -139,11 +165,13 @@ class ParpTask(AudioFinetuningTask):
         self.has_begun = True
         resumable, self.model.resumable = self.model.resumable, None
         masters = master_weights(optimizer, self.pruner.params)
+        self.model.masters = all_masters(optimizer)
         if update_num > 0 and resumable is not None:
             require_unchanged(self.cfg, resumable["options"])
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
                 self.pruner.resume(resumable["pruner"], masters)
+            restore_masters(optimizer, resumable["masters"])
         if self.pruner.prunes and not self.pruner.started:
             self.pruner.start(masters)
             require_agreement(self.pruner.mask, self._device())

@@ -1,116 +1,209 @@
-"""Time and memory of one mask, against torch.nn.utils.prune and against one bare pass in place.
+"""All benchmarks: each figure a ratio against a named peer of the same run, in fresh processes.
 
-Each contender runs in a fresh process on the same random weights, in the shapes of wav2vec 2.0 base
-(85.0 M prunable weights) or large (302.2 M). Prints a table, and writes results.json.
+Writes docs/performance.md, its picture, and the numbers behind them as JSON.
 """
 
 import argparse
 import json
-import resource
+import platform
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Dict, List
 
+import matplotlib
+import selection
 import torch
+from fresh import measure
 from tabulate import tabulate
-from torch import nn
-from torch.nn.utils import prune
 from tqdm import tqdm
 
-from parp_fairseq.pruning import magnitude_mask
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
 
-SPARSITY = 0.5
-SIZES = {"base": (12, 768, 3072), "large": (24, 1024, 4096)}
-
-
-class Layer(nn.Module):
-    def __init__(self, width: int, inner: int):
-        super().__init__()
-        for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
-            setattr(self, name, nn.Linear(width, width))
-        self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
-
-
-def draw_weights(model: nn.Module) -> None:
-    for param in model.parameters():
-        nn.init.normal_(param, std=0.0156)
-
-
-def ours(model: nn.Module) -> None:
-    params = dict(model.named_parameters())
-    magnitude_mask(params, SPARSITY).apply_(params)
-
-
-def global_unstructured(model: nn.Module) -> None:
-    modules = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    pairs = [(m, name) for m in modules for name in ("weight", "bias")]
-    prune.global_unstructured(pairs, prune.L1Unstructured, amount=SPARSITY)
-    for module, name in pairs:
-        prune.remove(module, name)
-
-
-@torch.no_grad()
-def bare_pass(model: nn.Module) -> None:
-    for param in model.parameters():
-        param.mul_(param.abs() > 0.0105)
-
-
-CONTENDERS: Dict[str, Callable[[nn.Module], None]] = {
-    "parp_fairseq": ours,
-    "global_unstructured": global_unstructured,
-    "bare pass in place": bare_pass,
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs"
+GROWTH = {
+    "1 M": (1, 288),
+    "10 M": (3, 527),
+    "85 M": (12, 768),
+    "302 M": (24, 1024),
+    "1 G": (53, 1254),
 }
-
-
-def measure(contender: str, size: str, repeats: int) -> None:
-    """Run in a fresh process: prints the seconds of each repeat and memory beside the weights."""
-    torch.manual_seed(0)
-    layers, width, inner = SIZES[size]
-    model = nn.ModuleList(Layer(width, inner) for _ in range(layers))
-    draw_weights(model)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        CONTENDERS[contender](model)
-        seconds.append(time.perf_counter() - start)
-        draw_weights(model)
-    extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"seconds": seconds, "extra_gb": extra / 2**20}))
+SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base"])
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="default: %(default)s")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--updates", type=int, default=110, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=DOCS, help="default: docs/")
     args = parser.parse_args()
-    if args.measure:
-        measure(*args.measure, args.repeats)
-        return
-
-    results = {}
-    for size in args.sizes:
-        for contender in tqdm(CONTENDERS, desc=size):
-            command = [sys.executable, __file__, "--measure", contender, size]
-            command += ["--repeats", str(args.repeats)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            results[f"{size}: {contender}"] = json.loads(output)
-    rows = []
-    for name, result in results.items():
-        median = statistics.median(result["seconds"])
-        peer = results[f"{name.split(':')[0]}: parp_fairseq"]
-        ratio = median / statistics.median(peer["seconds"])
-        spread = max(result["seconds"]) - min(result["seconds"])
-        rows.append((name, median, spread, ratio, result["extra_gb"]))
-    headers = ("", "median s", "spread s", "ratio to ours", "extra GB")
-    print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
+    results = {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}",
+        "masks": {size: masks(shape, args.repeats) for size, shape in selection.SHAPES.items()},
+        "growth": growth(args.repeats),
+        "sparsities": sparsities(args.repeats),
+        "files": measure(str(HERE / "selection.py"), layers=12, width=768),
+        "finetuning": finetuning(args.updates),
+    }
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (args.out / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+    (args.out / "performance.md").write_text(page(results))
+    picture(results, args.out / "performance.png")
+    print(page(results))
+
+
+def mask(contender: str, shape, sparsity: float, repeats: int) -> Dict:
+    layers, width = shape
+    return measure(
+        str(HERE / "selection.py"),
+        contender=contender, layers=layers, width=width, sparsity=sparsity, repeats=repeats,
+    )  # fmt: skip
+
+
+def masks(shape, repeats: int) -> Dict[str, Dict]:
+    bar = tqdm(selection.CONTENDERS, desc=f"masks, {shape[0]} layers of {shape[1]}")
+    return {contender: mask(contender, shape, 0.5, repeats) for contender in bar}
+
+
+def growth(repeats: int) -> Dict[str, Dict]:
+    found = {}
+    for size, shape in tqdm(GROWTH.items(), desc="growth"):
+        found[size] = {c: mask(c, shape, 0.5, repeats) for c in ("mask", "bare pass in place")}
+    return found
+
+
+def sparsities(repeats: int) -> Dict[str, Dict]:
+    bar = tqdm(SPARSITIES, desc="sparsities")
+    return {str(s): mask("mask", selection.SHAPES["base"], s, repeats) for s in bar}
+
+
+def finetuning(updates: int) -> Dict[str, Dict]:
+    runs = HERE.parent / "runs" / "bench"
+    encoder, data = runs / "encoder.pt", runs / "data"
+    code = "import sys, pathlib, finetuning as f; f.write_base_encoder(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(encoder)], check=True, cwd=HERE)
+    manifests = HERE.parent / "manifests"
+    script = [sys.executable, str(manifests / "mini.py"), str(manifests / "mini"), str(data)]
+    subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
+    arguments = dict(encoder=str(encoder), data=str(data), updates=updates)
+    bar = tqdm(("stock", "parp"), desc="finetuning")
+    return {t: measure(str(HERE / "finetuning.py"), task=t, **arguments) for t in bar}
+
+
+def spread(seconds: List[float]) -> str:
+    return f"{statistics.median(seconds):.3f} ({min(seconds):.3f} to {max(seconds):.3f})"
+
+
+def page(results: Dict) -> str:
+    text = [
+        "# Performance",
+        "",
+        "Made by `make bench`; the numbers behind it are in [performance.json](performance.json).",
+        f"Machine: {results['machine']}. Each row is a fresh process; times are medians, with the",
+        "least and the greatest of the repeats.",
+        "",
+        "![growth with the number of weights](performance.png)",
+        "",
+        "## One mask at sparsity 0.5",
+        "",
+    ]
+    rows = []
+    for size, contenders in results["masks"].items():
+        bare = statistics.median(contenders["bare pass in place"]["seconds"])
+        slow = statistics.median(contenders["global_unstructured"]["seconds"])
+        for name, found in contenders.items():
+            median = statistics.median(found["seconds"])
+            ratios = (f"{median / bare:.2f}", f"{slow / median:.1f}")
+            rows.append(
+                (f"{size}: {name}", spread(found["seconds"]), *ratios, f"{found['extra_gb']:.2f}")
+            )
+    headers = (
+        "",
+        "seconds",
+        "times the bare pass",
+        "times faster than torch",
+        "GB beside the weights",
+    )
+    text += [table(rows, headers), "", "## Growth", ""]
+    rows = [
+        (size, f"{found['mask']['weights']:,}", spread(found["mask"]["seconds"]), ratio(found))
+        for size, found in results["growth"].items()
+    ]
+    text += [table(rows, ("", "weights", "seconds", "times the bare pass")), "", "## Sparsity", ""]
+    rows = [(s, spread(found["seconds"])) for s, found in results["sparsities"].items()]
+    files, tuned = results["files"], results["finetuning"]
+    stock, parp = tuned["stock"], tuned["parp"]
+    share = sum(stock["seconds"]) / sum(parp["seconds"])
+    text += [
+        table(rows, ("sparsity", "seconds, base")),
+        "",
+        "## Mask files",
+        "",
+        f"{files['bits']:.3f} bits a weight; the form of the paper's authors: "
+        f"{files['authors_bits']:.1f}.",
+        "",
+        "## Finetuning",
+        "",
+        "wav2vec 2.0 base (random weights), batches of 5 s, re-pruned every 50 updates; peer: stock",
+        f"`audio_finetuning` + `wav2vec_ctc`: PARP makes {share:.3f} times the updates a second.",
+        "",
+    ]
+    rows = [
+        (
+            n,
+            f"{1 / statistics.mean(f['seconds']):.3f}",
+            f"{f['startup']:.1f}",
+            f"{f['first']:.2f}",
+            f"{f['gb']:.2f}",
+        )
+        for n, f in tuned.items()
+    ]
+    headers = ("", "updates a second", "seconds to the first update", "first update", "peak GB")
+    return "\n".join([*text, table(rows, headers), ""])
+
+
+def ratio(found: Dict) -> str:
+    ours, bare = (statistics.median(found[c]["seconds"]) for c in ("mask", "bare pass in place"))
+    return f"{ours / bare:.2f}"
+
+
+def table(rows: List, headers) -> str:
+    align = ("left",) + ("right",) * (len(headers) - 1)
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def picture(results: Dict, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+    for contender, marker in (("mask", "o"), ("bare pass in place", "s")):
+        found = [growth[contender] for growth in results["growth"].values()]
+        counts = [f["weights"] for f in found]
+        axes.loglog(
+            counts,
+            [statistics.median(f["seconds"]) for f in found],
+            marker,
+            ls="-",
+            label=contender,
+        )
+    for contender, marker in (("global_unstructured", "^"), ("cat + kthvalue", "v")):
+        found = [masks[contender] for masks in results["masks"].values()]
+        counts = [f["weights"] for f in found]
+        axes.loglog(
+            counts,
+            [statistics.median(f["seconds"]) for f in found],
+            marker,
+            ls="-",
+            label=contender,
+        )
+    axes.set_xlabel("prunable weights")
+    axes.set_ylabel("seconds")
+    axes.set_title("One mask at sparsity 0.5")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,114 @@
+"""One mask: time and memory, against torch.nn.utils.prune, kthvalue, and a bare pass in place.
+
+Every contender prunes the same random weights, in the shapes of wav2vec 2.0: 12 layers of width 768
+are base (85.0 M prunable weights), 24 of width 1024 large (302.2 M).
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict
+
+import torch
+from fresh import peak_gb
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from parp_fairseq.pruning import magnitude_mask
+
+SHAPES = {"base": (12, 768), "large": (24, 1024)}
+PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
+
+
+def make_model(layers: int, width: int) -> nn.Module:
+    """Linear layers as in a transformer of wav2vec 2.0."""
+    sizes = [(width, width)] * 4 + [(width, 4 * width), (4 * width, width)]
+    return nn.ModuleList(
+        nn.ModuleDict({name: nn.Linear(*size) for name, size in zip(PROJECTIONS, sizes)})
+        for _ in range(layers)
+    )
+
+
+def draw_weights(model: nn.Module) -> None:
+    for param in model.parameters():
+        nn.init.normal_(param, std=0.02)
+
+
+def our_mask(model: nn.Module, sparsity: float) -> None:
+    magnitude_mask(dict(model.named_parameters()), sparsity)
+
+
+def our_mask_applied(model: nn.Module, sparsity: float) -> None:
+    params = dict(model.named_parameters())
+    magnitude_mask(params, sparsity).apply_(params)
+
+
+def global_unstructured(model: nn.Module, sparsity: float) -> None:
+    pairs = [
+        (module, name)
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+        for name in ("weight", "bias")
+    ]
+    prune.global_unstructured(pairs, prune.L1Unstructured, amount=sparsity)
+    for module, name in pairs:
+        prune.remove(module, name)
+
+
+@torch.no_grad()
+def kthvalue(model: nn.Module, sparsity: float) -> None:
+    joined = torch.cat([param.abs().view(-1) for param in model.parameters()])
+    threshold = joined.kthvalue(round(sparsity * joined.numel())).values
+    for param in model.parameters():
+        param.mul_(param.abs() > threshold)
+
+
+@torch.no_grad()
+def bare_pass(model: nn.Module, sparsity: float) -> None:
+    for param in model.parameters():
+        param.mul_(param.abs() > 0.0135)
+
+
+CONTENDERS: Dict[str, Callable[[nn.Module, float], None]] = {
+    "mask": our_mask,
+    "mask, applied": our_mask_applied,
+    "global_unstructured": global_unstructured,
+    "cat + kthvalue": kthvalue,
+    "bare pass in place": bare_pass,
+}
+
+
+def run(contender: str, layers: int, width: int, sparsity: float, repeats: int) -> Dict:
+    """Seconds of each repeat, and GB taken at the most beside the weights."""
+    torch.manual_seed(0)
+    model = make_model(layers, width)
+    draw_weights(model)
+    bare_pass(model, sparsity)  # what torch sets up for itself is nobody's memory
+    draw_weights(model)
+    before, seconds = peak_gb(), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        CONTENDERS[contender](model, sparsity)
+        seconds.append(time.perf_counter() - start)
+        draw_weights(model)
+    weights = sum(param.numel() for param in model.parameters())
+    return {"seconds": seconds, "extra_gb": peak_gb() - before, "weights": weights}
+
+
+def file_size(layers: int, width: int) -> Dict:
+    """Bits a weight of a mask file, and of the authors' form of the same mask."""
+    weights: Dict[str, Tensor] = dict(make_model(layers, width).named_parameters())
+    mask = magnitude_mask(weights, 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder) / "mask.safetensors", Path(folder) / "mask.pt"
+        mask.save(ours)
+        torch.save({f"{name}_mask": keep.float() for name, keep in mask.items()}, theirs)
+        sizes = [8 * path.stat().st_size / mask.num_weights for path in (ours, theirs)]
+    return {"bits": sizes[0], "authors_bits": sizes[1]}
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[2])
+    print(json.dumps(run(**arguments) if "contender" in arguments else file_size(**arguments)))

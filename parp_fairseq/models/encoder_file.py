@@ -78,10 +78,10 @@ def _read(path: Path, where: str) -> Mapping[str, Any]:
         raise
     except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"asks for {wanted[1]}" if wanted else f"is cut short or of another kind: {error}"
+        reason = f"asks for {wanted[1]}" if wanted else "is cut short or of another kind"
         raise ValueError(
-            f"{where} that file is refused, expected tensors and plain data alone; it "
-            f"{reason.splitlines()[0]}"
+            f"{where} that file is refused, expected tensors and plain data alone; it {reason} "
+            f"({type(error).__name__})"
         ) from None
     if not isinstance(state, Mapping):
         raise ValueError(

@@ -163,7 +163,7 @@ class Pruner:
         """Zero the gradients of pruned weights: a fixed mask stays, and clipping ignores them."""
         for name, param in self.params.items():
             if param.grad is not None:
-                param.grad.masked_fill_(~self.mask[name], 0)
+                param.grad.mul_(self.mask[name])
 
     def state_dict(self, subnetwork: Mask) -> Dict[str, Any]:
         """What training needs beside the weights inside ``subnetwork``, as plain CPU tensors."""

@@ -148,7 +148,7 @@ def page(results: Dict) -> str:
         "",
         "## Finetuning",
         "",
-        "wav2vec 2.0 base (random weights), batches of 5 s, re-pruned every 50 updates; peer: stock",
+        "wav2vec 2.0 base (random weights), 5 s a batch, re-pruned every 50 updates. Peer: stock",
         f"`audio_finetuning` + `wav2vec_ctc`: PARP makes {share:.3f} times the updates a second.",
         "",
     ]

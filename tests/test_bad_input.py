@@ -1,6 +1,7 @@
 """Promise 10 for options: what is mistaken is named, and nothing is written.
 
-Files are in test_bad_files.py, files that would run code in test_payloads.py.
+Masks and encoders are in test_bad_files.py, manifests and labels in test_bad_data.py, files that
+would run code in test_payloads.py.
 """
 
 import re
@@ -108,6 +109,11 @@ OPTIONS = {
 @pytest.mark.parametrize("changes, message", OPTIONS.values(), ids=OPTIONS)
 def test_options(corpus, encoder, tmp_path, changes, message):
     assert_refused(message, tmp_path, training_config(corpus, encoder, tmp_path, **changes))
+
+
+def test_options_are_told_before_files_are_read(tmp_path):
+    cfg = training_config(tmp_path / "nowhere", tmp_path / "nowhere.pt", tmp_path, sparsity=2)
+    assert_refused(r"sparsity is 2\.0", tmp_path, cfg)
 
 
 def test_sharded_weights(corpus, encoder, tmp_path):

@@ -291,38 +291,6 @@ def test_schedules():
     assert [u for u in range(1, 31) if linear.due_after_update(u)] == [10, 20, 30]
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        (dict(sparsity=-0.1), "sparsity is -0.1: expected 0 <= sparsity < 1"),
-        (dict(sparsity=1.0), "sparsity is 1.0: expected 0 <= sparsity < 1"),
-        (
-            dict(initial_sparsity=0.9),
-            "initial_sparsity is 0.9: expected at most sparsity, which is 0.5",
-        ),
-        (dict(prune_interval=0), "prune_interval is 0: expected at least 1"),
-        (dict(prune_interval_epochs=-1), "prune_interval_epochs is -1: expected at least 1"),
-        (dict(initial_sparsity=0.1, ramp_updates=0), "ramp_updates is 0: expected at least 1"),
-        (
-            dict(initial_sparsity=0.1, adjust="false"),
-            "initial_sparsity below sparsity needs adjust",
-        ),
-        (dict(prune_scope="decoder"), "unknown scope 'decoder'"),
-        (dict(prune_pattern="3"), "unknown pattern '3'"),
-        (dict(mask_file="nowhere.safetensors"), "mask file nowhere.safetensors does not exist"),
-        (
-            dict(ddp_backend="fully_sharded"),
-            "cannot train them in shards.*found fully_sharded and none",
-        ),
-        (dict(zero_sharding="os"), "cannot train them in shards.*found legacy_ddp and os"),
-        (dict(arch="wav2vec_ctc"), "trains the model parp_wav2vec_ctc, found Wav2VecCtc"),
-    ],
-)
-def test_options_out_of_range_are_named(corpus, encoder, tmp_path, changes, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        make_trainer(training_config(corpus, encoder, tmp_path, **changes))
-
-
 def test_a_mask_file_of_another_sparsity_is_refused(corpus, encoder, tmp_path):
     params = prunable_parameters(torch.load(encoder, weights_only=True)["model"])
     magnitude_mask(params, 0.3).save(tmp_path / "mask.safetensors")

@@ -17,6 +17,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.models.wav2vec import Wav2VecCtc
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.audio_pretraining import AudioPretrainingTask
+from omegaconf import OmegaConf
 from torch import Tensor
 
 _LITERALS = (ast.Expression, ast.List, ast.Tuple, ast.BinOp, ast.Add, ast.Mult, ast.Load)
@@ -42,8 +43,8 @@ def require_encoder(cfg: Any) -> None:
     if w2v_args is not None:
         _require_wav2vec2(w2v_args, "w2v_args, the settings of the checkpoint's encoder:")
         return
-    if cfg.w2v_path is None:
-        raise ValueError("model.w2v_path is null: expected the file of a pre-trained wav2vec 2.0")
+    if OmegaConf.is_missing(cfg, "w2v_path") or cfg.w2v_path is None:
+        raise ValueError("model.w2v_path is not given, expected a file of a wav2vec 2.0")
     path = Path(PathManager.get_local_path(cfg.w2v_path))
     where = f"model.w2v_path is {cfg.w2v_path}:"
     state = _read(path, where)

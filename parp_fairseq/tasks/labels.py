@@ -47,7 +47,7 @@ def require_split(data: Path, split: str, cfg: Any, dictionary: Dictionary) -> N
         manifest, labels = data / f"{name}.tsv", data / f"{name}.{cfg.labels}"
         binarized = getattr(cfg, "binarized_dataset", False)  # audio and sizes are in other files
         num_lines = None if binarized else _require_manifest(manifest)
-        lines = _read(labels, "label file")
+        lines = _read(labels, "label file", f"task.labels is {cfg.labels}")
         if num_lines not in (None, len(lines)):
             raise ValueError(
                 f"label file {labels} has {len(lines)} lines, expected {num_lines}: one for each "
@@ -56,9 +56,9 @@ def require_split(data: Path, split: str, cfg: Any, dictionary: Dictionary) -> N
         _require_symbols(labels, lines, dictionary)
 
 
-def _read(path: Path, kind: str) -> List[str]:
+def _read(path: Path, kind: str, option: str) -> List[str]:
     if not path.is_file():
-        raise FileNotFoundError(f"{kind} {path} does not exist: see task.data and task.labels")
+        raise FileNotFoundError(f"{kind} {path} does not exist: {option}")
     try:
         with path.open() as file:  # in the encoding of the locale, as fairseq does
             return list(file)
@@ -68,7 +68,7 @@ def _read(path: Path, kind: str) -> List[str]:
 
 def _require_manifest(manifest: Path) -> int:
     """Number of utterances."""
-    lines = _read(manifest, "manifest")
+    lines = _read(manifest, "manifest", "see task.data and the names of the subsets")
     if len(lines) < 2:
         raise ValueError(
             f"manifest {manifest} names no audio file: expected a folder, then lines of a path in "

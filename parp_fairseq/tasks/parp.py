@@ -42,7 +42,7 @@ def _boolean(text: str) -> bool:
 
 
 class RefusedError(ValueError, RuntimeError):
-    """Told at the first update. Of another than a RuntimeError fairseq would save a ``crash.pt``."""
+    """A ValueError of the first update. Of all but RuntimeErrors fairseq saves a ``crash.pt``."""
 
 
 @register_task("parp", dataclass=ParpConfig)

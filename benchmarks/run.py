@@ -178,26 +178,16 @@ def table(rows: List, headers) -> str:
 
 def picture(results: Dict, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
-    for contender, marker in (("mask", "o"), ("bare pass in place", "s")):
-        found = [growth[contender] for growth in results["growth"].values()]
-        counts = [f["weights"] for f in found]
-        axes.loglog(
-            counts,
-            [statistics.median(f["seconds"]) for f in found],
-            marker,
-            ls="-",
-            label=contender,
-        )
-    for contender, marker in (("global_unstructured", "^"), ("cat + kthvalue", "v")):
-        found = [masks[contender] for masks in results["masks"].values()]
-        counts = [f["weights"] for f in found]
-        axes.loglog(
-            counts,
-            [statistics.median(f["seconds"]) for f in found],
-            marker,
-            ls="-",
-            label=contender,
-        )
+    series = {
+        "mask": results["growth"],
+        "bare pass in place": results["growth"],
+        "global_unstructured": results["masks"],
+        "cat + kthvalue": results["masks"],
+    }
+    for contender, sizes in series.items():
+        found = [contenders[contender] for contenders in sizes.values()]
+        medians = [statistics.median(f["seconds"]) for f in found]
+        axes.loglog([f["weights"] for f in found], medians, "o-", label=contender)
     axes.set_xlabel("prunable weights")
     axes.set_ylabel("seconds")
     axes.set_title("One mask at sparsity 0.5")

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Iterator, List
 
 import matplotlib
-import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from parp_fairseq.models import safe_loading  # noqa: F401  (lets torch load fairseq's checkpoints)
+from parp_fairseq.cli.checkpoint import read
 from parp_fairseq.pruning import prunable_parameters
 
 matplotlib.use("Agg")
@@ -168,8 +167,7 @@ def run_lines(command: List, log: Path) -> Iterator[str]:
 
 
 def sparsity_of(checkpoint: Path) -> float:
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    weights = prunable_parameters(state["model"]).values()
+    weights = prunable_parameters(read(checkpoint)["model"]).values()
     return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
 

@@ -8,6 +8,7 @@ import torch
 from fairseq import options
 from fairseq.data import iterators
 from fairseq.data.data_utils import compute_mask_indices
+from fairseq.logging import metrics
 from fairseq_runs import PRECISIONS, finetune, make_trainer, training_config
 from torch.nn.utils import prune
 
@@ -280,6 +281,26 @@ def test_epochs_between_prunes(corpus, encoder, tmp_path):
     epochs = [epoch for epoch, _ in pruned_at]
     assert epochs == list(range(1, epochs[-1] + 1, 2))
     assert len(epochs) > 2
+
+
+def test_the_log_tells_of_each_prune_and_of_the_end(corpus, encoder, tmp_path, caplog):
+    caplog.set_level("INFO", logger="parp_fairseq")
+    cfg = training_config(
+        corpus, encoder, tmp_path, sparsity=0.6, initial_sparsity=0.2, ramp_updates=8,
+        prune_interval=4, max_update=10,
+    )  # fmt: skip
+    trainer = make_trainer(cfg)
+    run(trainer, 10)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("prun")]
+    assert [line.partition("at update ")[2].partition(":")[0] for line in lines] == [
+        "0", "4", "8", "10",
+    ]  # fmt: skip
+    assert "target sparsity 0.4000, sparsity 0.4000" in lines[1]
+    assert "2 re-prunes took" in lines[3]
+    meters = metrics.get_meters("train")
+    assert meters["sparsity"].avg == pytest.approx(trainer.task.pruner.mask.sparsity)
+    assert 0 < meters["mask_iou"].avg < 1
+    assert meters["prune_seconds"].avg == trainer.task.prune_seconds[-1]
 
 
 def test_schedules():

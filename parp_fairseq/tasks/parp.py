@@ -5,7 +5,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -57,6 +57,7 @@ class ParpTask(AudioFinetuningTask):
         self.pruner: Optional[Pruner] = None
         self.epoch = 1
         self.has_begun = False
+        self.prune_seconds: List[float] = []
 
     @classmethod
     def add_args(cls, parser: ArgumentParser):
@@ -152,6 +153,8 @@ class ParpTask(AudioFinetuningTask):
         done = update_num + 1
         if self._adjusts and self.pruner.schedule.due_after_update(done):
             self._prune(optimizer, done)
+        if self.pruner.prunes and done == self.cfg.max_update:
+            self._summarise(done)
 
     @property
     def _adjusts(self) -> bool:
@@ -182,7 +185,8 @@ class ParpTask(AudioFinetuningTask):
         start = time.perf_counter()
         self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
         require_agreement(self.pruner.mask, self._device())
-        self._report(update, time.perf_counter() - start)
+        self.prune_seconds.append(time.perf_counter() - start)
+        self._report(update, self.prune_seconds[-1])
 
     def _device(self) -> torch.device:
         return next(iter(self.pruner.params.values())).device
@@ -196,6 +200,15 @@ class ParpTask(AudioFinetuningTask):
             f"revived {self.pruner.revived:.4f}, {seconds:.3f} s"
         )
 
+    def _summarise(self, update: int) -> None:
+        mask, schedule = self.pruner.mask, self.pruner.schedule
+        logger.info(
+            f"pruning ends at update {update}: {len(self.prune_seconds)} re-prunes took "
+            f"{sum(self.prune_seconds):.2f} s; target sparsity {schedule.sparsity:.4f}, "
+            f"last mask {mask.sparsity:.4f} of {mask.num_weights:,} weights, "
+            f"mask_iou {self.pruner.mask_iou:.4f}"
+        )
+
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
         if criterion.training and self.pruner is not None and self.pruner.started:
@@ -203,6 +216,7 @@ class ParpTask(AudioFinetuningTask):
                 ("sparsity", self.pruner.mask.sparsity),
                 ("mask_iou", self.pruner.mask_iou),
                 ("revived", self.pruner.revived),
+                ("prune_seconds", sum(self.prune_seconds[-1:])),
             ):
                 metrics.log_scalar(name, value, weight=0, priority=600, round=4)
 

@@ -17,7 +17,7 @@ MOMENTS = [("prune", 3), ("copy", 4), ("save", 3), ("validation", 5)]
 SLOW_MOMENTS = [
     *(("prune", n) for n in (1, 2, 6)),
     *(("copy", n) for n in (1, 2, 6)),
-    *(("save", n) for n in (1, 2, 5)),
+    *(("save", n) for n in (1, 2, 4)),
     *(("validation", n) for n in (1, 9)),
     *(("update", n) for n in (1, 7, 12)),
     *(("optimizer step", n) for n in (2, 9)),

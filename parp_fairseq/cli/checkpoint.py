@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from parp_fairseq.pruning import Mask, prunable_parameters
+from parp_fairseq.pruning.pattern import prunes_biases
 
 
 class _Dictionary:
@@ -82,11 +83,6 @@ def covered(
         return prunable_parameters(named, scope, bias)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def prunes_biases(bias: bool, pattern: str) -> bool:
-    """Whether biases are pruned where they may be: the pattern N:M needs an input dimension."""
-    return bias and pattern in ("global", "layerwise")
 
 
 def mask_of_zeros(weights: Mapping[str, Tensor]) -> Mask:

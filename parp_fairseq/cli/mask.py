@@ -6,8 +6,9 @@ from safetensors import SafetensorError
 from tabulate import tabulate
 
 from parp_fairseq.pruning import Mask, magnitude_mask, random_mask
+from parp_fairseq.pruning.pattern import prunes_biases
 
-from .checkpoint import Checkpoint, prunes_biases
+from .checkpoint import Checkpoint
 from .files import load, require_writable
 
 

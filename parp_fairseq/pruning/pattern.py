@@ -80,6 +80,11 @@ def require_fit(pattern: Pattern, weights: Mapping[str, Tensor], schedule: Sched
     pattern.require_fit(weights, schedule.sparsity)
 
 
+def prunes_biases(bias: bool, pattern: str) -> bool:
+    """Whether biases are pruned where they may be: the pattern N:M needs an input dimension."""
+    return bias and pattern in ("global", "layerwise")
+
+
 def parse_pattern(pattern: str) -> Pattern:
     """The pattern that ``global``, ``layerwise`` or ``N:M`` names.
 

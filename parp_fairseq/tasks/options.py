@@ -18,6 +18,7 @@ from parp_fairseq.pruning import (
     parse_pattern,
     prunable_parameters,
 )
+from parp_fairseq.pruning.pattern import prunes_biases
 
 
 @dataclass
@@ -155,7 +156,7 @@ def require_unchanged(cfg: ParpConfig, before: Mapping[str, Any]) -> None:
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     """The pruner of ``model`` that the options describe; ValueError names what does not fit."""
     pattern = parse_pattern(cfg.prune_pattern)
-    has_biases = cfg.prune_bias and cfg.prune_pattern in ("global", "layerwise")
+    has_biases = prunes_biases(cfg.prune_bias, cfg.prune_pattern)
     criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
     params = prunable_parameters(model, cfg.prune_scope, has_biases)
     pruner = Pruner(params, build_schedule(cfg), criterion, pattern, cfg.adjust)

@@ -1,6 +1,5 @@
-"""Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr and dict.ltr.txt."""
+"""Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr, .phn, dict.ltr.txt."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ class Utterance:
     Attributes:
         path: audio file, relative to the audio root.
         frames: length of the decoded audio in samples (not in seconds).
-        words: transcript, words separated by white space.
+        words: transcript, words separated by white space, in the case that is to be written.
     """
 
     path: str
@@ -29,9 +28,10 @@ class Utterance:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path` in one step.
 
-    When the block raises, the temporary file is removed and `path` stays what it was.
+    When the block raises, the temporary file is removed and `path` stays what it was. What a killed
+    process leaves behind, the next one overwrites.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         temporary.replace(path)
@@ -41,13 +41,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def spell(words: str) -> str:
     """The letters of a transcript as fairseq's libri_labels.py writes them: "G O | O N |"."""
-    return " ".join(WORD_END.join(words.upper().split()) + WORD_END)
+    return " ".join(WORD_END.join(words.split()) + WORD_END)
 
 
 def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utterance]) -> None:
     """Writes {split}.tsv, {split}.wrd and {split}.ltr into `dest`, in the order of `utterances`.
-
-    Transcripts are written in upper case, in .wrd as in .ltr.
 
     Raises:
         ValueError: an utterance that fairseq would misread; nothing is written then. The message
@@ -62,30 +60,48 @@ def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utteran
         )
     _check(tsv, utterances)
     lines = [audio_root, *(f"{utterance.path}\t{utterance.frames}" for utterance in utterances)]
-    _write_lines(tsv.with_suffix(".wrd"), [" ".join(u.words.upper().split()) for u in utterances])
-    _write_lines(tsv.with_suffix(".ltr"), [spell(u.words) for u in utterances])
-    # Last: where the .tsv is, its transcripts are.
+    # Gone first and written last: where the .tsv is, its transcripts are.
+    tsv.unlink(missing_ok=True)
+    write_labels(dest, split, "wrd", [" ".join(u.words.split()) for u in utterances])
+    write_labels(dest, split, "ltr", [spell(u.words) for u in utterances])
     _write_lines(tsv, lines)
 
 
-def write_letter_dictionary(dest: Path, words: Iterable[str]) -> None:
-    """Writes `dest`/dict.ltr.txt: a line "symbol count" for every letter and for the end of word.
+def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> None:
+    """Writes `dest`/{split}.{suffix}, a line for each utterance, symbols separated by spaces.
+
+    The .wrd and .ltr files are written by `write_split`; other labels (phn, spm) go before it, so
+    that where the .tsv file is, its labels are.
+    """
+    _write_lines(dest / f"{split}.{suffix}", lines)
+
+
+def write_dictionary(dest: Path, suffix: str, lines: Iterable[str]) -> None:
+    """Writes `dest`/dict.{suffix}.txt: a line "symbol count" for every symbol of the labels.
 
     The most frequent symbol comes first, equal counts in the order of the symbols.
 
     Args:
-        dest: folder of the manifests.
-        words: transcripts, or single words, counted as often as they come.
+        lines: labels of the training split, as `write_labels` takes them.
+
+    Raises:
+        ValueError: there is no symbol at all.
+    """
+    counts = Counter(symbol for line in lines for symbol in line.split())
+    path = dest / f"dict.{suffix}.txt"
+    if not counts:
+        raise ValueError(f"{path}: found no symbols, expected at least one")
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    _write_lines(path, [f"{symbol} {count}" for symbol, count in ranked])
+
+
+def write_letter_dictionary(dest: Path, words: Iterable[str]) -> None:
+    """Writes `dest`/dict.ltr.txt: every letter of the transcripts, and the end of word.
 
     Raises:
         ValueError: there is no word at all.
     """
-    counts = Counter(letter for text in words if text.split() for letter in spell(text).split())
-    path = dest / "dict.ltr.txt"
-    if not counts:
-        raise ValueError(f"{path}: found no words, expected at least one")
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    _write_lines(path, [f"{symbol} {count}" for symbol, count in ranked])
+    write_dictionary(dest, "ltr", (spell(text) for text in words if text.split()))
 
 
 def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:

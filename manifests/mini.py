@@ -25,7 +25,7 @@ def read_transcripts(source: Path) -> dict[str, list[Utterance]]:
             if not audio.is_file():
                 raise ValueError(f"{audio}: not found, expected the audio that {table} lists")
             utterances[row["split"]].append(
-                Utterance(row["path"], int(row["frames"]), row["words"])
+                Utterance(row["path"], int(row["frames"]), row["words"].upper())
             )
     missing = [split for split in SPLITS if not utterances[split]]
     if missing:

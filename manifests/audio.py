@@ -1,0 +1,112 @@
+"""Audio files: what their headers say, and clips of any form as 16 kHz mono FLAC."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+from manifest import replacing
+
+RATE = 16_000  # Hz, of wav2vec 2.0
+SHORTEST = 0.1  # seconds: less gives the encoder a handful of frames
+LONGEST = 60.0  # seconds: the longest utterance of LibriSpeech has 35
+FULL_SCALE = 2**15
+TAGS = 4096  # bytes that may follow the last sample: ID3v1, APE, a small chunk
+
+
+class BadAudio(ValueError):
+    """What is wrong with a clip, without its name."""
+
+
+class Header(NamedTuple):
+    """What a header says: samples of each channel, Hz, channels."""
+
+    frames: int
+    rate: int
+    channels: int
+
+    def check_length(self) -> None:
+        """Raises BadAudio where the clip is shorter than SHORTEST or longer than LONGEST."""
+        seconds = self.frames / self.rate
+        if not SHORTEST <= seconds <= LONGEST:
+            raise BadAudio(
+                f"{self.frames} samples, {seconds:.3f} s, expected {SHORTEST} to {LONGEST} s"
+            )
+
+
+def read_header(path: Path) -> Header:
+    """The header of an audio file; raises BadAudio where it cannot be read."""
+    try:
+        with soundfile.SoundFile(path) as audio:
+            return Header(audio.frames, audio.samplerate, audio.channels)
+    except soundfile.LibsndfileError as error:
+        raise BadAudio(_reason(path, error)) from None
+
+
+def convert(source: Path, target: Path) -> int:
+    """Decodes a clip, mixes it down, resamples it to RATE, and writes it as 16-bit FLAC.
+
+    Whatever libsndfile reads is decoded, MP3 among it. Returns the samples written.
+
+    Raises:
+        BadAudio: a clip that does not decode to the length that its header says, or whose rate or
+            length is not that of a speech corpus; nothing is written then.
+        OSError: `target` cannot be written.
+    """
+    try:
+        samples, rate = _decode(source)
+    except soundfile.LibsndfileError as error:
+        raise BadAudio(_reason(source, error)) from None
+    return write_flac(target, soxr.resample(samples, rate, RATE))
+
+
+def write_flac(path: Path, samples: np.ndarray) -> int:
+    """Writes samples from -1 to 1 at RATE as 16-bit mono FLAC, in one step; returns their number.
+
+    Raises OSError where `path` cannot be written.
+    """
+    # Rounded here, for soxr dithers what it returns as integers: silence would become noise.
+    rounded = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    with replacing(path) as temporary:
+        try:
+            soundfile.write(temporary, rounded, RATE, subtype="PCM_16", format="FLAC")
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{path}: cannot be written: {error}") from None
+    return len(rounded)
+
+
+def _decode(path: Path) -> tuple[np.ndarray, int]:
+    """The samples of a clip, shape (frames,), from -1 to 1, and its rate."""
+    # Through a file descriptor, for its position tells how far the decoder came.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with soundfile.SoundFile(descriptor, closefd=False) as audio:
+            header = Header(audio.frames, audio.samplerate, audio.channels)
+            if header.rate < RATE:
+                raise BadAudio(f"{header.rate} Hz, expected {RATE} Hz or more")
+            header.check_length()
+            # libsndfile mends such a header in silence, but for its log.
+            lies = [line for line in audio.extra_info.splitlines() if "(should be" in line]
+            if lies:
+                raise BadAudio(f"its header lies: {' '.join(lies[0].split())}")
+            samples = audio.read(dtype="float32", always_2d=True)
+        left = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
+    finally:
+        os.close(descriptor)
+    if len(samples) != header.frames:
+        raise BadAudio(
+            f"{len(samples)} samples decode, expected {header.frames} as its header says"
+        )
+    if left > TAGS:
+        raise BadAudio(f"{left} bytes are left after the {header.frames} samples of its header")
+    return samples.mean(axis=1) if header.channels > 1 else samples[:, 0], header.rate
+
+
+def _reason(path: Path, error: soundfile.LibsndfileError) -> str:
+    if not path.exists():
+        return "not found"
+    if not path.stat().st_size:
+        return "0 bytes, expected audio"
+    return f"expected audio, found what does not decode: {error.error_string}"

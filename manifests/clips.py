@@ -1,0 +1,100 @@
+"""Many clips as 16 kHz mono FLAC: in parallel, and on from where an interrupted run stopped."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+from audio import BadAudio, convert, read_header
+from manifest import replacing
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip to convert.
+
+    Attributes:
+        source: the file as the corpus has it.
+        path: where the FLAC goes, relative to the audio root.
+    """
+
+    source: Path
+    path: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A clip that is left out of the manifests, and why."""
+
+    clip: str
+    reason: str
+
+
+def convert_all(clips: Sequence[Clip], root: Path, jobs: int) -> list[int | BadAudio]:
+    """Converts clips that are not yet under `root`; the samples of each, or what is wrong with it.
+
+    The result is in the order of `clips`, and the bytes are the same whatever `jobs` is. A clip is
+    taken as converted when its FLAC has the time stamp of its source, to the nanosecond: a source
+    that was changed is converted again. Files appear whole, so a run may be killed at any moment.
+
+    Raises:
+        ValueError: two clips would be written to the same path.
+        OSError: a target cannot be written.
+    """
+    paths = [clip.path for clip in clips]
+    if len(set(paths)) != len(paths):
+        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
+        raise ValueError(f"{root / twice}: two clips would be written there, expected one")
+    for folder in sorted({(root / path).parent for path in paths}):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Threads: libsndfile, soxr and NumPy work without Python's lock, and a killed run leaves none.
+    with ThreadPool(jobs) as pool:
+        converted = pool.imap(partial(_convert_once, root=root), clips)
+        return list(tqdm(converted, desc="converting", total=len(clips), unit="clip"))
+
+
+def _convert_once(clip: Clip, root: Path) -> int | BadAudio:
+    target = root / clip.path
+    try:
+        stamp = clip.source.stat().st_mtime_ns
+        if target.exists():
+            if target.stat().st_mtime_ns == stamp:
+                return read_header(target).frames
+            target.unlink()
+        frames = convert(clip.source, target)
+    except FileNotFoundError:
+        return BadAudio("not found")
+    except BadAudio as error:
+        return error
+    os.utime(target, ns=(stamp, stamp))
+    return frames
+
+
+def write_skipped(dest: Path, skipped: Sequence[Skipped], total: int, max_share: float) -> None:
+    """Writes `dest`/skipped.tsv: a line "clip reason" for each clip that is left out.
+
+    Args:
+        total: clips that were looked at, the skipped ones among them.
+        max_share: share of them, from 0 to 1, that may be skipped.
+
+    Raises:
+        ValueError: more are skipped than that; the file is written nevertheless.
+    """
+    path = dest / "skipped.tsv"
+    dest.mkdir(parents=True, exist_ok=True)
+    rows = [("clip", "reason"), *((_one_field(s.clip), _one_field(s.reason)) for s in skipped)]
+    with replacing(path) as temporary:
+        temporary.write_bytes("".join(f"{a}\t{b}\n" for a, b in rows).encode("utf-8"))
+    if len(skipped) > max_share * total:
+        raise ValueError(
+            f"{path}: {len(skipped)} of {total} clips ({len(skipped) / total:.1%}) are skipped,"
+            f" expected no more than --max-skipped {max_share:.1%}"
+        )
+
+
+def _one_field(text: str) -> str:
+    """Text without what would end a field or a line of a .tsv file."""
+    return " ".join(text.replace("\t", " ").splitlines())

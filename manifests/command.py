@@ -1,0 +1,89 @@
+"""What the command lines of all corpora share: SOURCE DEST, --jobs, --max-skipped, and errors."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def corpus_parser(description: str, epilog: str, source: str) -> argparse.ArgumentParser:
+    """A parser of SOURCE and DEST; `source` says what SOURCE is."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
+    parser.add_argument(
+        "dest", metavar="DEST", type=Path, help="folder to write; made where it is missing"
+    )
+    return parser
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs",
+        type=above(int, 0),
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="threads; they change nothing but the time; default: as many as there are cores",
+    )
+
+
+def add_max_skipped(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-skipped",
+        type=share,
+        default=0.01,
+        metavar="SHARE",
+        help="fail when more than this share of the clips is bad (see DEST/skipped.tsv);"
+        " default: %(default)s",
+    )
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    prepare: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parses the command line and prepares the corpus; what is wrong ends in exit status 2."""
+    args = parser.parse_args(argv)
+    try:
+        prepare(args)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def above(kind: Callable[[str], float], bound: float) -> Callable[[str], float]:
+    """An argparse type: a finite number of `kind`, greater than `bound`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = bound
+        if not bound < value < float("inf"):
+            noun = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a {noun} greater than {bound}")
+        return value
+
+    return parse
+
+
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a share from 0 to 1")
+    return value
+
+
+def names(text: str) -> list[str]:
+    """An argparse type: names separated by commas."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
+    return found

@@ -76,13 +76,17 @@ def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> N
     _write_lines(dest / f"{split}.{suffix}", lines)
 
 
-def write_dictionary(dest: Path, suffix: str, lines: Iterable[str]) -> None:
+def write_dictionary(
+    dest: Path, suffix: str, lines: Iterable[str], others: Iterable[str] = ()
+) -> None:
     """Writes `dest`/dict.{suffix}.txt: a line "symbol count" for every symbol of the labels.
 
     The most frequent symbol comes first, equal counts in the order of the symbols.
 
     Args:
         lines: labels of the training split, as `write_labels` takes them.
+        others: those of the other splits. Symbols that only they hold come last and count 0: they
+            cannot be learnt, but references that hold them can be scored.
 
     Raises:
         ValueError: there is no symbol at all.
@@ -91,17 +95,23 @@ def write_dictionary(dest: Path, suffix: str, lines: Iterable[str]) -> None:
     path = dest / f"dict.{suffix}.txt"
     if not counts:
         raise ValueError(f"{path}: found no symbols, expected at least one")
+    counts.update({symbol: 0 for line in others for symbol in line.split()})
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     _write_lines(path, [f"{symbol} {count}" for symbol, count in ranked])
 
 
-def write_letter_dictionary(dest: Path, words: Iterable[str]) -> None:
+def write_letter_dictionary(dest: Path, words: Iterable[str], others: Iterable[str] = ()) -> None:
     """Writes `dest`/dict.ltr.txt: every letter of the transcripts, and the end of word.
+
+    Args:
+        words: transcripts of the training split.
+        others: those of the other splits, as in `write_dictionary`.
 
     Raises:
         ValueError: there is no word at all.
     """
-    write_dictionary(dest, "ltr", (spell(text) for text in words if text.split()))
+    spelt = ([spell(text) for text in texts if text.split()] for texts in (words, others))
+    write_dictionary(dest, "ltr", *spelt)
 
 
 def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:

@@ -1,0 +1,87 @@
+"""Words as phones: by a lexicon, or by espeak-ng."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from lines import read_lines
+from text import BadText, Language, normalise
+
+# "phones" of "words"; raises BadText where there are none. All are separated by one space.
+Phonemizer = Callable[[str], str]
+
+# espeak-ng's names of CommonVoice's languages, where they differ.
+VOICES = {"en": "en-us", "fr": "fr-fr", "sv-SE": "sv", "zh-TW": "cmn", "zh-CN": "cmn"}
+
+
+def lexicon_phonemizer(path: Path, language: Language) -> Phonemizer:
+    """Looks words up in a file with a line "word phone phone ..." for each.
+
+    Words are normalised as transcripts are. Of several pronunciations the first counts, whether the
+    others repeat the word or number it, as in "read(2)".
+
+    Raises:
+        ValueError: a line has no phone, or there is no line; the message names the file.
+    """
+    phones_of: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        word, *phones = line.split() or [""]
+        if not phones:
+            raise ValueError(f"{path}, line {number}: {line!r}, expected a word and its phones")
+        try:
+            word = normalise(re.sub(r"\([0-9]+\)$", "", word), language, Counter())
+        except BadText:
+            continue  # no transcript holds it
+        phones_of.setdefault(word, " ".join(phones))
+    if not phones_of:
+        raise ValueError(f"{path}: found no word of the language, expected a lexicon")
+
+    def look_up(words: str) -> str:
+        missing = [word for word in words.split() if word not in phones_of]
+        if missing:
+            raise BadText(f"the lexicon lacks {', '.join(map(repr, missing))}")
+        return " ".join(phones_of[word] for word in words.split())
+
+    return look_up
+
+
+def espeak_phonemizer(code: str) -> Phonemizer:
+    """Asks espeak-ng, by phonemizer: IPA without stress; tones, in Chinese, stay.
+
+    Raises:
+        ValueError: the [phones] extra is not installed, or espeak-ng has no such language.
+    """
+    try:
+        import espeakng_loader
+        from phonemizer.backend import EspeakBackend
+        from phonemizer.backend.espeak.wrapper import EspeakWrapper
+        from phonemizer.separator import Separator
+    except ImportError as error:
+        raise ValueError(
+            f"--labels phn: {error}, expected the [phones] extra (pip install '.[phones]'),"
+            " or a --lexicon"
+        ) from None
+    # The one that pip installed, with its data: another version may pronounce otherwise.
+    EspeakWrapper.set_library(espeakng_loader.get_library_path())
+    EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
+    voice, known = VOICES.get(code, code), EspeakBackend.supported_languages()
+    if voice not in known:
+        raise ValueError(
+            f"--lang: espeak-ng does not know {voice!r}, expected a --lexicon, or one of"
+            f" {', '.join(sorted(known))}"
+        )
+    quiet = logging.getLogger("espeak")
+    quiet.setLevel(logging.ERROR)
+    espeak = EspeakBackend(voice, language_switch="remove-utterance", logger=quiet)
+    separator = Separator(phone=" ", word="\t")
+
+    def ask(words: str) -> str:
+        [phones] = espeak.phonemize([words], separator, strip=True)
+        if not phones:
+            # A loan word, or a character that it spells out in English.
+            raise BadText("espeak-ng reads some of it as another language")
+        return " ".join(phones.split())
+
+    return ask

@@ -5,11 +5,12 @@ The units are trained on the words of the training split alone.
 
 import argparse
 import io
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
-from manifest import replacing
+from lines import read_lines
+from manifest import replacing, write_dictionary, write_labels
 
 EPILOG = """\
 DATA is a folder that another script here wrote. Then finetune and evaluate with
@@ -22,7 +23,7 @@ example:
 """
 
 
-def train(words: list[str], vocab_size: int) -> sentencepiece.SentencePieceProcessor:
+def train(words: Sequence[str], vocab_size: int) -> sentencepiece.SentencePieceProcessor:
     """A unigram model without symbols for the ends of sentences, which CTC does not use.
 
     Raises:
@@ -35,6 +36,8 @@ def train(words: list[str], vocab_size: int) -> sentencepiece.SentencePieceProce
             model_writer=model,
             vocab_size=vocab_size,
             character_coverage=1.0,
+            # Not NFKC, the default: the units are to spell the words to the letter.
+            normalization_rule_name="identity",
             bos_id=-1,
             eos_id=-1,
             minloglevel=2,
@@ -45,32 +48,38 @@ def train(words: list[str], vocab_size: int) -> sentencepiece.SentencePieceProce
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def write_labels(data: Path, vocab_size: int) -> dict[str, int]:
-    """Write the files; returns the utterances of each split."""
-    transcripts = {path.stem: path for path in sorted(data.glob("*.wrd"))}
-    if "train" not in transcripts:
+def read_words(data: Path) -> dict[str, list[str]]:
+    """The transcripts of each split, from its .wrd file.
+
+    Raises:
+        ValueError: there is no training split, or a file is not UTF-8.
+    """
+    words = {path.stem: list(read_lines(path)) for path in sorted(data.glob("*.wrd"))}
+    if "train" not in words:
         raise ValueError(
             f"{data / 'train.wrd'}: not found, expected the words of the training split"
         )
-    words = {
-        split: path.read_text(encoding="utf-8").splitlines() for split, path in transcripts.items()
+    return words
+
+
+def write_units(
+    data: Path, model: sentencepiece.SentencePieceProcessor, words: Mapping[str, Sequence[str]]
+) -> None:
+    """Writes the units of each split's words, the dictionary of all units, and the model."""
+    units = {
+        split: [" ".join(line) for line in model.encode(list(lines), out_type=str)]
+        for split, lines in words.items()
     }
-    model = train(words["train"], vocab_size)
-    pieces = {split: model.encode(lines, out_type=str) for split, lines in words.items()}
-    counts = Counter(piece for line in pieces["train"] for piece in line)
-    units = [model.id_to_piece(i) for i in range(model.get_piece_size()) if not model.is_unknown(i)]
-    ranked = sorted(units, key=lambda unit: (-counts[unit], unit))
-    _write(data / "dict.spm.txt", "".join(f"{unit} {counts[unit]}\n" for unit in ranked).encode())
-    _write(data / "spm.model", model.serialized_model_proto())
-    for split, lines in pieces.items():
-        text = "".join(" ".join(line) + "\n" for line in lines)
-        _write(data / f"{split}.spm", text.encode())
-    return {split: len(lines) for split, lines in words.items()}
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    pieces = (
+        model.id_to_piece(i) for i in range(model.get_piece_size()) if not model.is_unknown(i)
+    )
+    # Letters that the training split lacks are units of their own.
+    heard_later = (line for split, lines in units.items() if split != "train" for line in lines)
+    write_dictionary(data, "spm", units["train"], [*pieces, *heard_later])
+    with replacing(data / "spm.model") as temporary:
+        temporary.write_bytes(model.serialized_model_proto())
+    for split, lines in units.items():
+        write_labels(data, split, "spm", lines)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -85,11 +94,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     try:
-        counts = write_labels(args.data, args.vocab_size)
+        words = read_words(args.data)
+        write_units(args.data, train(words["train"], args.vocab_size), words)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    for split, lines in counts.items():
-        print(f"{split}: {lines} utterances")
+    for split, lines in words.items():
+        print(f"{split}: {len(lines)} utterances")
 
 
 if __name__ == "__main__":

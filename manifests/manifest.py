@@ -1,7 +1,7 @@
 """Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr, .phn, dict.ltr.txt."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utteran
     tsv.unlink(missing_ok=True)
     write_labels(dest, split, "wrd", [" ".join(u.words.split()) for u in utterances])
     write_labels(dest, split, "ltr", [spell(u.words) for u in utterances])
-    _write_lines(tsv, lines)
+    write_lines(tsv, lines)
 
 
 def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> None:
@@ -73,7 +73,7 @@ def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> N
     The .wrd and .ltr files are written by `write_split`; other labels (phn, spm) go before it, so
     that where the .tsv file is, its labels are.
     """
-    _write_lines(dest / f"{split}.{suffix}", lines)
+    write_lines(dest / f"{split}.{suffix}", lines)
 
 
 def write_dictionary(
@@ -92,12 +92,16 @@ def write_dictionary(
         ValueError: there is no symbol at all.
     """
     counts = Counter(symbol for line in lines for symbol in line.split())
-    path = dest / f"dict.{suffix}.txt"
     if not counts:
-        raise ValueError(f"{path}: found no symbols, expected at least one")
+        raise ValueError(f"{dest / f'dict.{suffix}.txt'}: found no symbols, expected at least one")
     counts.update({symbol: 0 for line in others for symbol in line.split()})
+    write_counts(dest, suffix, counts)
+
+
+def write_counts(dest: Path, suffix: str, counts: Mapping[str, int]) -> None:
+    """Writes `dest`/dict.{suffix}.txt as `write_dictionary` does, of symbols counted before."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    _write_lines(path, [f"{symbol} {count}" for symbol, count in ranked])
+    write_lines(dest / f"dict.{suffix}.txt", [f"{symbol} {count}" for symbol, count in ranked])
 
 
 def write_letter_dictionary(dest: Path, words: Iterable[str], others: Iterable[str] = ()) -> None:
@@ -145,7 +149,8 @@ def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
             )
 
 
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file in one step; its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{line}\n" for line in lines)
     with replacing(path) as temporary:

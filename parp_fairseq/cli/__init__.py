@@ -1,4 +1,4 @@
-"""The command ``parp``: masks and their sparsity, outside of training.
+"""The command ``parp``: masks, their sparsity, and studies, outside of training.
 
 Each command is the module of its name, imported when it is called: ``parp --help`` needs no torch.
 """
@@ -11,7 +11,7 @@ from typing import Optional, Sequence
 from parp_fairseq import __version__
 
 _DESCRIPTION = """\
-Sparse subnetworks of wav2vec 2.0: make masks, look into them, compare them.
+Sparse subnetworks of wav2vec 2.0: make masks, look into them, compare them; report on studies.
 Training and evaluation are stock fairseq with common.user_dir=parp_fairseq."""
 
 _EXAMPLES = """\
@@ -19,6 +19,7 @@ examples:
   parp mask wav2vec_small.pt -o half.safetensors      prune half of the pre-trained weights
   parp info half.safetensors                          sparsity, layer by layer
   parp compare half.safetensors checkpoint_best.pt    how far finetuning moved the mask
+  parp report /runs/study                             tables and pictures of a study
   fairseq-hydra-train --config-dir "$(parp recipes)" --config-name mini
 
 Each command explains itself: parp mask --help"""
@@ -67,6 +68,7 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_mask(commands)
     _add_info(commands)
     _add_compare(commands)
+    _add_report(commands)
     _add_recipes(commands)
     return parser
 
@@ -185,6 +187,32 @@ examples:
         "others", type=Path, nargs="+", metavar="MASK", help="one or more to compare it with"
     )
     _add_plot(parser, "the matrix")
+
+
+def _add_report(commands) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="what a study found",
+        description="""\
+Write what a study (recipes/study/) found, from its finished runs alone.
+
+The report has error rates by method and sparsity, as mean and standard deviation over the seeds,
+the sparsity measured in each model, what each method costs, how the final masks agree, where they
+prune, and what re-pruning revived: report.md with its pictures, and the numbers as .csv. Runs that
+are not finished are named, and no mean hides them. It may be written while the study goes on.""",
+        epilog="""\
+examples:
+  parp report /runs/fsdd
+  parp report /runs/fsdd -o docs/fsdd""",
+    )
+    parser.add_argument("study", type=Path, metavar="DIR", help="folder of the study")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder to write to; made where it is missing (default: DIR/report)",
+    )
 
 
 def _add_recipes(commands) -> None:

@@ -1,11 +1,10 @@
-"""The pictures of ``--plot``: heat maps with the numbers in them."""
+"""Heat maps with the numbers in them: the pictures of ``--plot``."""
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
-from .files import require_writable
+from .files import replacing, require_writable
 
 if TYPE_CHECKING:
     from .info import SparsityByLayer
@@ -16,13 +15,18 @@ _COLORMAP = "YlGnBu"  # the same order to any colour vision, and in grey
 
 def require_drawable(path: Path) -> None:
     """Tell before the work what would fail after it."""
+    require_matplotlib("--plot")
+    require_writable("--plot", path, _SUFFIXES)
+
+
+def require_matplotlib(wanted_by: str) -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError:
         raise ValueError(
-            "--plot needs matplotlib, which is not installed: pip install 'parp_fairseq[plot]'"
+            f"{wanted_by} needs matplotlib, which is not installed: "
+            "pip install 'parp_fairseq[plot]'"
         ) from None
-    require_writable("--plot", path, _SUFFIXES)
 
 
 def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
@@ -33,15 +37,20 @@ def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
     axes.set(title=f"Sparsity of {name}", xlabel="projection", ylabel="transformer layer")
     axes.axhline(len(sparsity.rows) - 1.5, color="white", linewidth=4)
     axes.axvline(len(sparsity.columns) - 1.5, color="white", linewidth=4)
-    _save(figure, path)
+    save(figure, path)
 
 
-def draw_iou(path: Path, matrix: List[List[float]], labels: Sequence[str]) -> None:
+def draw_iou(
+    path: Path,
+    matrix: List[List[Optional[float]]],
+    labels: Sequence[str],
+    title: str = "Agreement of the masks",
+) -> None:
     """Mask by mask."""
     figure, axes = _heat_map(matrix, labels, labels, "IoU of kept weights", "{:.3f}", 0.5)
-    axes.set(title="Agreement of the masks", xlabel="mask", ylabel="mask")
+    axes.set(title=title, xlabel="mask", ylabel="mask")
     axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _heat_map(
@@ -81,12 +90,6 @@ def _heat_map(
     return figure, axes
 
 
-def _save(figure, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+def save(figure, path: Path) -> None:
+    with replacing(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=150, bbox_inches="tight")
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""``parp report``: what a study found, from its finished runs alone."""
+
+from argparse import Namespace
+from typing import List, Sequence
+
+from . import figures, report_tables
+from .files import replacing
+from .report_masks import MasksAtSparsity, read_masks
+from .report_runs import Study, read_study
+
+
+def run(args: Namespace) -> None:
+    figures.require_matplotlib("parp report")
+    study = read_study(args.study)
+    if not study.runs:
+        name, why = study.unfinished[0]
+        raise ValueError(
+            f"{args.study} holds no finished run yet, of {len(study.unfinished)}: {name}: {why}"
+        )
+    masks = read_masks(study)
+    output = args.output or args.study / "report"
+    output.mkdir(parents=True, exist_ok=True)
+    pictures = _draw(study, masks, output)
+    texts = {
+        "runs.csv": report_tables.runs_csv(study),
+        "cells.csv": report_tables.cells_csv(study),
+        "pruning.csv": report_tables.pruning_csv(study),
+        "iou.csv": report_tables.iou_csv(masks),
+        "layers.csv": report_tables.layers_csv(masks),
+        # Last: where the report is, what it speaks of is there too.
+        "report.md": _compose(study, pictures),
+    }
+    for name, text in texts.items():
+        with replacing(output / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    print(f"{_tell_finished(study)}\n\nreport  {output / 'report.md'}")
+
+
+def _draw(study: Study, masks: Sequence[MasksAtSparsity], output) -> List[str]:
+    """Draws what there is to draw; returns it as Markdown."""
+    from . import report_figures as draw
+
+    draw.draw_error_rates(output / "error_rate.png", study, study.splits[-1])
+    pictures = [f"![{study.error} against sparsity](error_rate.png)"]
+    if masks:
+        draw.draw_masks(output / "iou.png", output / "layers.png", masks[len(masks) // 2])
+        pictures.append(
+            "IoU of the kept weights: of two methods, the mean over the seeds; on the diagonal, of "
+            "two seeds of a method.\n\n![IoU of the final masks](iou.png)"
+        )
+        pictures.append("![Sparsity by layer and by projection](layers.png)")
+    if any(cell.method in ("parp", "parp_p") for cell in study.cells):
+        draw.draw_revived(output / "revived.png", study)
+        pictures.append("![Share of the weights that re-prunes bring back](revived.png)")
+    return pictures
+
+
+def _compose(study: Study, pictures: Sequence[str]) -> str:
+    overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
+    parts = [f"# Study: recipe `{study.recipe}`{overrides}", _tell_finished(study)]
+    error_rates, pruning = pictures[0], pictures[1:]
+    for split in reversed(study.splits):
+        parts += [f"## {study.error} on {split}, %", report_tables.error_rates(study, split)]
+        parts += [error_rates] * (split == study.splits[-1])
+    parts.append("Mean ± sample standard deviation over the seeds.")
+    if pruning:
+        parts += ["## Masks", *pruning]
+    parts += [
+        "## Each method and sparsity",
+        "Measured is the share of zeros among the prunable weights of the models. Finetuning runs "
+        "and updates are what one such model takes, with the runs that its mask comes from; a "
+        "study shares those.",
+        report_tables.cells(study),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tell_finished(study: Study) -> str:
+    done, missing = len(study.runs), len(study.unfinished)
+    if not missing:
+        return f"All {done} runs are finished."
+    others = "\n".join(f"- {name}: {why}" for name, why in study.unfinished)
+    return (
+        f"{done} of {done + missing} runs are finished, and in the report. Not in it:\n\n{others}"
+    )

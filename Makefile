@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := data,plot,test
+EXTRAS := data,plot,study,test
 
 .PHONY: help venv demo test test-slow lint bench clean
 .DELETE_ON_ERROR:

@@ -21,7 +21,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["parp_fairseq", "parp_fairseq.*"]) + list(RECIPE_PACKAGES),
     package_dir=RECIPE_PACKAGES,
-    package_data={package: ["*.yaml"] for package in RECIPE_PACKAGES},
+    package_data={package: ["*.yaml", "Snakefile"] for package in RECIPE_PACKAGES},
     install_requires=[
         # README.md, "Which fairseq", says why there are two.
         "fairseq==0.12.2; python_version < '3.11'",
@@ -37,6 +37,11 @@ setup(
     extras_require={
         "data": ["soxr>=0.3"],
         "plot": ["matplotlib>=3.5"],
+        "study": [
+            "matplotlib>=3.5",
+            "snakemake>=9,<10; python_version >= '3.11'",
+            "snakemake-executor-plugin-slurm>=2,<3; python_version >= '3.11'",
+        ],
         "test": ["hypothesis>=6", "jiwer>=3", "pytest>=7", "ruff>=0.4"],
     },
     entry_points={"console_scripts": ["parp=parp_fairseq.cli:main"]},

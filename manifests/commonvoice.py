@@ -113,9 +113,9 @@ def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, 
         pool = read_rows(folder / POOL, args.lang, intake.skipped)
         speakers = Speakers(once({POOL: pool}, intake.skipped)[POOL], args.seed)
         return {
-            "test": intake.fill(speakers.one_by_one(), args.test_minutes),
-            "valid": intake.fill(speakers.one_by_one(), args.valid_minutes),
-            "train": intake.fill(speakers.in_turn(), args.train_minutes),
+            "test": intake.fill("test", speakers.one_by_one(), args.test_minutes),
+            "valid": intake.fill("valid", speakers.one_by_one(), args.valid_minutes),
+            "train": intake.fill("train", speakers.in_turn(), args.train_minutes),
         }
     if args.train_list:
         lists = {split: getattr(args, f"{split}_list") for split in SPLITS}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -75,7 +76,7 @@ class Intake:
                 recordings.append(Recording(name, frames, words, phones, row.speaker))
         return recordings
 
-    def fill(self, rows: Iterator[Row], minutes: float) -> list[Recording]:
+    def fill(self, split: str, rows: Iterator[Row], minutes: float) -> list[Recording]:
         """Converts rows until they last `minutes` or, with the last one, a little longer.
 
         Raises:
@@ -89,8 +90,8 @@ class Intake:
             batch = list(self._lasting(missing, readings))
             if not batch:
                 raise ValueError(
-                    f"the clips that can be used last {minutes - missing / 60:.1f} minutes,"
-                    f" expected {minutes:g}"
+                    f"--{split}-minutes: {minutes:g}, expected no more than the"
+                    f" {minutes - missing / 60:.1f} that its speakers have"
                 )
             converted = self.convert(batch)
             missing -= sum(recording.frames for recording in converted) / RATE
@@ -100,10 +101,7 @@ class Intake:
     def _lasting(self, seconds: float, readings: Iterator[Reading]) -> Iterator[Reading]:
         """So many of the readings that their headers promise so many seconds."""
         while seconds > 0 and (reading := next(readings, None)):
-            try:
+            with suppress(BadAudio):  # `convert` will say what is wrong
                 header = read_header(self.clips / reading.row.clip)
-            except BadAudio as error:
-                self.skipped.append(Skipped(reading.row.clip, str(error)))
-                continue
-            seconds -= header.frames / header.rate
+                seconds -= header.frames / header.rate
             yield reading

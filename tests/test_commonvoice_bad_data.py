@@ -1,0 +1,241 @@
+"""Promise 10 for CommonVoice: what is wrong with a clip stands in skipped.tsv, the rest is used;
+what is wrong with a table or an option ends the run before a manifest is written."""
+# ruff: noqa: RUF001  (letters that look alike are what this is about)
+
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+pytest.importorskip("soxr", reason="the [data] extra is not installed")
+
+import numpy as np
+import soundfile
+from commonvoice_tree import COLUMNS, commonvoice, row, texts, write_clip, write_release
+
+
+def french(clip: str, sentence: str = "Bonjour", speaker: str = "anne") -> Dict[str, str]:
+    return row(speaker, f"{clip}.mp3", sentence, "fr")
+
+
+SENTENCES = {
+    "ok spaces in the name": "Bonjour",
+    "ok été": "Été",
+    "ok composed": "d\u00e9j\u00e0",
+    "ok decomposed": "de\u0301ja\u0300",
+    "ok quotation": '"Bonjour"',
+    "bad empty": "",
+    "bad blank": "   ",
+    "bad punctuation": "… !",
+    "bad digits": "le 14 juillet",
+    "bad emoji": "bonjour 😀",
+    "bad right to left": "\u202bשלום\u202c",
+    "bad symbol": "50 €",
+    "bad alphabet": "bonjоur",  # the second o is Cyrillic
+    "bad mark": "x\u0301",
+    "bad bar": "oui|non",
+}
+AUDIO = {  # and what the reason tells
+    "cut": "samples decode",
+    "empty": "0 bytes",
+    "text": "does not decode",
+    "rate lies": "bytes are left",
+    "length lies": "bytes are left",
+    "one sample": "1 samples",
+    "long": "2400.000 s",
+    "8 kHz": "8000 Hz",
+    "gone": "not found",
+}
+
+
+def spoil(clips: Path) -> None:
+    """The clips named in AUDIO become what their names say."""
+    good = (clips / "cut.mp3").read_bytes()
+    (clips / "cut.mp3").write_bytes(good[: len(good) // 2])
+    (clips / "empty.mp3").write_bytes(b"")
+    (clips / "text.mp3").write_text("not found\n" * 100)
+    header = good[:4]  # of the first frame; bits 2 and 3 of its third byte are the rate
+    lying = bytes([header[2] & 0b11110011])
+    (clips / "rate lies.mp3").write_bytes(good[:2] + lying + good[3:])
+    (clips / "length lies.mp3").write_bytes(good * 20)
+    write_clip(clips / "one sample.mp3", 1 / 48_000)
+    soundfile.write(clips / "long.mp3", np.zeros(40 * 60 * 16_000), 16_000, format="MP3")
+    write_clip(clips / "8 kHz.mp3", 0.5, rate=8_000)
+    (clips / "gone.mp3").unlink()
+    write_clip(clips / "stereo.mp3", 0.5, channels=2)
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release with every kind of bad clip and bad row."""
+    source = tmp_path_factory.mktemp("messy")
+    train = [french(clip, sentence) for clip, sentence in SENTENCES.items()]
+    train += [french(clip) for clip in [*AUDIO, "stereo", "twice"]]
+    other = [french("valid", speaker="basile")]
+    folder = write_release(
+        source, "fr", {"train": train, "dev": other, "test": [french("test", speaker="chloé")]}
+    )
+    spoil(folder / "clips")
+
+    def line(clip: str, sentence: str = "Bonjour", speaker: str = "anne", locale: str = "fr"):
+        values = {**french(clip, sentence, speaker), "locale": locale}
+        return "\t".join(values.get(column, "") for column in COLUMNS)
+
+    lines = (folder / "train.tsv").read_text("utf-8").splitlines()
+    lines += [
+        line("twice", "Bonsoir"),
+        line("test"),
+        line("tab", "bon\tjour"),
+        *line("break", "bon\njour").splitlines(),
+        line("", "Bonjour").replace(".mp3", ""),
+        line("../clips/cut"),
+        line("nobody", speaker=""),
+        line("elsewhere", locale="de"),
+    ]
+    (folder / "train.tsv").write_text("".join(f"{text}\n" for text in lines), "utf-8")
+    return source
+
+
+SKIPPED = """\
+clip\treason
+twice.mp3\tagain in train, first in train
+test.mp3\tagain in train, first in test
+train.tsv, line 30\t11 columns, expected 10
+train.tsv, line 31\t3 columns, expected 10
+train.tsv, line 32\t8 columns, expected 10
+train.tsv, line 33\tno path
+train.tsv, line 34\tpath '../clips/cut.mp3', expected a file name
+nobody.mp3\tno client_id
+elsewhere.mp3\tlocale 'de', expected 'fr'
+bad empty.mp3\tno words
+bad blank.mp3\tno words
+bad punctuation.mp3\tno words
+bad digits.mp3\t'1', DIGIT ONE, is no letter of the language
+bad emoji.mp3\t'😀', GRINNING FACE, is no letter of the language
+bad right to left.mp3\t'ש', HEBREW LETTER SHIN, is no letter of the language
+bad symbol.mp3\t'5', DIGIT FIVE, is no letter of the language
+bad alphabet.mp3\t'о', CYRILLIC SMALL LETTER O, is no letter of the language
+bad mark.mp3\t'\u0301', COMBINING ACUTE ACCENT, is no letter of the language
+bad bar.mp3\t'|', VERTICAL LINE, is no letter of the language
+"""
+
+
+def test_each_has_its_reason_and_the_rest_is_used(messy: Path, tmp_path: Path) -> None:
+    done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.8")
+    assert done.returncode == 0, done.stderr
+    written = texts(tmp_path)
+    assert written["skipped.tsv"].startswith(SKIPPED)
+    bad_audio = written["skipped.tsv"].removeprefix(SKIPPED).splitlines()
+    for line, (clip, reason) in zip(bad_audio, AUDIO.items(), strict=True):
+        assert line.startswith(f"{clip}.mp3\t")
+        assert reason in line
+    assert written["train.tsv"].splitlines() == [
+        str(tmp_path / "audio"),
+        "ok spaces in the name.flac\t9440",
+        "ok été.flac\t9600",
+        "ok composed.flac\t8960",
+        "ok decomposed.flac\t9120",
+        "ok quotation.flac\t9280",
+        "stereo.flac\t8000",
+        "twice.flac\t10560",
+    ]
+    assert written["train.wrd"] == "bonjour\nété\ndéjà\ndéjà\nbonjour\nbonjour\nbonjour\n"
+    assert len(list((tmp_path / "audio").iterdir())) == 9
+
+
+def test_too_much_is_skipped(messy: Path, tmp_path: Path) -> None:
+    done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.7")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'skipped.tsv'}: 28 of 37 clips (75.7%) are skipped" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"audio", "skipped.tsv"}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The folder of a language with a clip in each split."""
+    tables = {name: [french(name, speaker=name)] for name in ("train", "dev", "test")}
+    validated = [row for rows in tables.values() for row in rows]
+    return write_release(tmp_path / "cv", "fr", {**tables, "validated": validated})
+
+
+def assert_refused(message: str, folder: Path, *options: str) -> None:
+    dest = folder.parents[1] / "dest"
+    done = commonvoice(folder, dest, "--lang=fr", *options)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not dest.exists()
+
+
+def test_tables(small: Path) -> None:
+    table = small / "dev.tsv"
+    good = table.read_bytes()
+    table.write_bytes(good.replace(b"Bonjour", "café".encode("latin-1")))
+    assert_refused(f"{table}, line 2: b'\\xe9', expected UTF-8", small)
+    table.write_bytes(good.decode().encode("utf-16"))
+    assert_refused(f"{table}, line 1: b'\\xff', expected UTF-8", small)
+    table.write_bytes(good.replace(b"client_id", b"speaker").replace(b"path", b"file"))
+    assert_refused(f"{table}, line 1: columns speaker, file, sentence", small)
+    table.write_bytes(b"")
+    assert_refused("expected client_id, path, sentence among them", small)
+    table.unlink()
+    assert_refused(f"{table}: not found, expected a text file", small)
+
+
+OPTIONS = {
+    "lexicon without phones": (["--lexicon=x"], "--lexicon: --labels is ltr, expected phn"),
+    "size without units": (["--vocab-size=9"], "--vocab-size: --labels is ltr, expected spm"),
+    "one list": (["--test-list=x"], "--test-list: found no list for the other splits"),
+    "subset by lists": (
+        ["--train-list=x", "--valid-list=x", "--test-list=x", "--train-minutes=1"],
+        "--train-minutes: lists are given too, expected the one or the other",
+    ),
+    "list not there": (
+        ["--train-list=x", "--valid-list=x", "--test-list=x"],
+        "x: not found, expected a text file",
+    ),
+    "no minutes": (["--train-minutes=0"], "'0', expected a number greater than 0"),
+    "labels": (["--labels=wrd"], "invalid choice: 'wrd'"),
+    "no such lexicon": (["--labels=phn", "--lexicon=x"], "x: not found, expected a text file"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options(case: str, small: Path) -> None:
+    options, message = OPTIONS[case]
+    assert_refused(message, small, *options)
+
+
+def test_folders(small: Path, tmp_path: Path) -> None:
+    message = f"found no clips/ in {tmp_path / 'cv' / 'de'} nor in {tmp_path / 'cv'}"
+    done = commonvoice(tmp_path / "cv", tmp_path / "dest", "--lang=de")
+    assert (done.returncode, "--lang could be fr there" in done.stderr) == (2, True)
+    assert message in done.stderr
+    # Another language's folder: every row has the wrong locale.
+    done = commonvoice(small, tmp_path / "dest", "--lang=de")
+    assert done.returncode == 2
+    assert "3 of 3 clips (100.0%) are skipped" in done.stderr
+
+
+def test_a_dest_that_cannot_be_written(small: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "dest"
+    dest.write_text("mine")
+    done = commonvoice(small, dest, "--lang=fr")
+    assert (done.returncode, dest.read_text()) == (2, "mine")
+    assert str(dest) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_subset_longer_than_the_release(small: Path, tmp_path: Path) -> None:
+    options = ["--train-minutes=9", "--valid-minutes=0.001", "--test-minutes=0.001"]
+    done = commonvoice(small, tmp_path / "dest", "--lang=fr", *options)
+    assert done.returncode == 2
+    assert "--train-minutes: 9, expected no more than the 0.0 that its speakers" in done.stderr
+    assert not list((tmp_path / "dest").glob("*.tsv"))
+
+
+def test_a_split_of_which_nothing_is_left(small: Path, tmp_path: Path) -> None:
+    (small / "clips" / "dev.mp3").write_bytes(b"")
+    done = commonvoice(small, tmp_path / "dest", "--lang=fr", "--max-skipped=1")
+    assert done.returncode == 2
+    assert "no clip of valid can be used, expected one or more; see skipped.tsv" in done.stderr

@@ -1,0 +1,283 @@
+"""Joins prepared corpora, as of several languages, into one: one dictionary, every split in one.
+
+The joint corpus can be trained on as it is, or drawn from by weight, so that small corpora count.
+"""
+
+import argparse
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from command import run, share
+from manifest import write_counts, write_labels, write_lines
+from prepared import (
+    LABELS,
+    WORDS,
+    Split,
+    check_symbols,
+    complain_by_raising,
+    read_dictionary,
+    read_split,
+    split_names,
+)
+from sampling import sampling_weights, write_options
+from speakers import find_speaker, read_speakers, write_speakers
+from tabulate import tabulate
+
+TRAIN = "train"
+NAME = re.compile(r"[\w.-]+", re.ASCII)
+RESERVED = ("<s>", "<pad>", "</s>", "<unk>")
+# How the tag of a line is written, so that it is a word of its own in every kind of label.
+TAG = {"ltr": "<{}> |", "phn": "<{}>", "spm": "\N{LOWER ONE EIGHTH BLOCK}<{}>"}
+
+EPILOG = """\
+CORPUS is a folder that another script here wrote, or NAME=FOLDER; without NAME it has the name of
+its folder. Labels (.ltr, .phn, .spm) that all corpora have are joined; the dictionary has the
+symbols of all, with their counts added up.
+
+DEST gets each split joined (train, valid, test, ...) and each corpus alone (train_es, ...), with
+the audio left where it is; speakers.tsv; and weighted.txt. So this trains on all utterances alike:
+
+  fairseq-hydra-train ... task.data="$PWD/data/all"
+
+and this draws them by weight: weighted.txt has options of fairseq 0.12.3, which 0.12.2 lacks. Out
+of n utterances to train on, a corpus is given a share proportional to n^alpha. Alpha 1 is the share
+it has anyway, 0 the same for each, 0.5 what XLSR and XLS-R were trained with.
+
+  fairseq-hydra-train ... task.data="$PWD/data/all" $(cat data/all/weighted.txt)
+
+Either way, fairseq-generate scores all corpora (--gen-subset test) or one (--gen-subset test_es).
+
+With --tags, the labels of each line begin with a symbol for its corpus, such as <es>, which the
+network learns to tell; in the error rate it counts as a word, or as a phone. The usual choice for
+CTC is to do without.
+
+Sentencepiece units of several corpora are joined too, but units for all are trained on all words:
+python manifests/sentencepiece_labels.py DEST.
+
+examples:
+  python manifests/joint.py data/es data/fr data/it data/all
+  python manifests/joint.py es=data/es-1h fr=data/fr-1h it=data/it-1h data/all --alpha 0.3 --tags
+"""
+
+Members = list[tuple[str, Split]]  # name of a corpus, and a split of it
+Groups = dict[str, Members]  # name of a joint split -> what is in it
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared folder, read.
+
+    Attributes:
+        splits: name -> manifest and labels.
+        dictionaries: suffix -> symbol -> count.
+        speakers: path -> speaker.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    dictionaries: dict[str, dict[str, int]]
+    speakers: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """Utterances to train on."""
+        return len(self.splits[TRAIN].entries)
+
+
+def read_corpus(name: str, data: Path) -> Corpus:
+    """Reads a folder; raises ValueError for what fairseq could not be trained on."""
+    complain = complain_by_raising(data)
+    splits = {split: read_split(data, split, complain) for split in split_names(data)}
+    if TRAIN not in splits:
+        raise ValueError(f"{data / TRAIN}.tsv: not found, expected a split to train on")
+    # What train has, and others lack, is an error.
+    suffixes = [suffix for suffix in LABELS if suffix in splits[TRAIN].labels]
+    dictionaries = {suffix: read_dictionary(data, suffix, complain) for suffix in suffixes}
+    for split in splits.values():
+        for suffix, dictionary in dictionaries.items():
+            if suffix not in split.labels:
+                raise ValueError(f"{data / split.name}.{suffix}: not found, expected labels")
+            check_symbols(split, suffix, dictionary, complain)
+    return Corpus(name, splits, dictionaries, read_speakers(data))
+
+
+def join(corpora: Sequence[Corpus], dest: Path, tags: bool) -> None:
+    """Writes every split joined and of each corpus alone, the dictionaries, and speakers.tsv.
+
+    Raises:
+        ValueError: no labels that all corpora have, audio that two have, or a name that would be
+            written twice; nothing is written then.
+    """
+    suffixes = [s for s in LABELS if all(s in corpus.dictionaries for corpus in corpora)]
+    if not suffixes:
+        found = ", ".join(f"{c.name} has {' '.join(c.dictionaries) or 'none'}" for c in corpora)
+        raise ValueError(f"{dest}: no labels that all corpora have ({found}), expected some")
+    groups = group(corpora)
+    _require_no_others(dest, groups)
+    roots = {split.root for members in groups.values() for _, split in members}
+    root = Path(os.path.commonpath([path.absolute() for path in roots]))
+    manifests = {name: _manifest(dest, name, root, members) for name, members in groups.items()}
+    for suffix in suffixes:
+        counts: Counter[str] = Counter()
+        for corpus in corpora:
+            counts.update(corpus.dictionaries[suffix])
+            if tags:
+                counts.update(dict.fromkeys(tag(corpus.name, suffix).split(), corpus.size))
+        write_counts(dest, suffix, counts)
+    (dest / "speakers.tsv").unlink(missing_ok=True)
+    speaker_of = _speakers(corpora, root)
+    if speaker_of:
+        write_speakers(dest, speaker_of)
+    has_words = all(WORDS in split.labels for members in groups.values() for _, split in members)
+    for name, members in groups.items():
+        # Gone first and written last: where the .tsv is, its labels are.
+        (dest / f"{name}.tsv").unlink(missing_ok=True)
+        for suffix in suffixes:
+            heads = [f"{tag(corpus, suffix)} " if tags else "" for corpus, _ in members]
+            lines = (h + line for h, (_, s) in zip(heads, members) for line in s.labels[suffix])
+            write_labels(dest, name, suffix, lines)
+        if has_words:
+            write_labels(dest, name, WORDS, (w for _, s in members for w in s.labels[WORDS]))
+        write_lines(dest / f"{name}.tsv", manifests[name])
+
+
+def tag(corpus: str, suffix: str) -> str:
+    """The tag of a corpus as labels of that kind: a word of its own, or a phone."""
+    return TAG[suffix].format(corpus)
+
+
+def group(corpora: Sequence[Corpus]) -> Groups:
+    """Joint split -> corpora and their splits: each split of all, then of each corpus alone."""
+    names = dict.fromkeys(name for corpus in corpora for name in corpus.splits)
+    groups = {
+        name: [(c.name, c.splits[name]) for c in corpora if name in c.splits] for name in names
+    }
+    for name in names:
+        for corpus, split in groups[name]:
+            alone = f"{name}_{corpus}"
+            if alone in groups:
+                raise ValueError(
+                    f"{corpus}: its {name} would be named {alone}, as another split is already,"
+                    " expected another name: NAME=FOLDER"
+                )
+            groups[alone] = [(corpus, split)]
+    return groups
+
+
+def _require_no_others(dest: Path, groups: Groups) -> None:
+    for path in sorted(dest.glob("*.tsv")):
+        if path.stem not in groups and path.name != "speakers.tsv":
+            raise ValueError(
+                f"{path}: not of these corpora, expected DEST to be new or of the same"
+            )
+
+
+def _manifest(dest: Path, name: str, root: Path, members: Members) -> list[str]:
+    """The lines of a .tsv file whose paths start at `root`."""
+    corpus_of: dict[str, str] = {}
+    lines = [str(root)]
+    for corpus, split in members:
+        prefix = _below(root, split)
+        for entry in split.entries:
+            path = prefix + entry.path
+            if path in corpus_of:
+                raise ValueError(
+                    f"{dest / name}.tsv: {path!r} is of {corpus_of[path]} and of {corpus}, "
+                    "expected each file in one corpus"
+                )
+            corpus_of[path] = corpus
+            lines.append(f"{path}\t{entry.frames}")
+    return lines
+
+
+def _below(root: Path, split: Split) -> str:
+    """What comes before the paths of a split when they start at `root`."""
+    folder = split.root.absolute().relative_to(root).as_posix()
+    return "" if folder == "." else f"{folder}/"
+
+
+def _speakers(corpora: Sequence[Corpus], root: Path) -> dict[str, str]:
+    """Path -> corpus and speaker: two corpora may know their speakers by the same numbers."""
+    return {
+        prefix + entry.path: f"{corpus.name}/{speaker}"
+        for corpus in corpora
+        for split in corpus.splits.values()
+        for prefix in [_below(root, split)]
+        for entry in split.entries
+        if (speaker := find_speaker(entry.path, corpus.speakers))
+    }
+
+
+def report(corpora: Sequence[Corpus], weights: Sequence[float]) -> None:
+    splits = list(dict.fromkeys(name for corpus in corpora for name in corpus.splits))
+    total = sum(corpus.size for corpus in corpora)
+    rows = []
+    for corpus, weight in zip(corpora, weights):
+        sizes = [
+            len(corpus.splits[name].entries) if name in corpus.splits else 0 for name in splits
+        ]
+        rows.append([corpus.name, *sizes, f"{corpus.size / total:.1%}", f"{weight:.1%}"])
+    print(tabulate(rows, ["utterances", *splits, "share of train", "weighted"]))
+
+
+def prepare(args: argparse.Namespace) -> None:
+    names = [name for name, _ in args.corpora]
+    if len(names) < 2:
+        raise ValueError(f"CORPUS: {names[0]} alone, expected two corpora or more")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"CORPUS: two are named {name}, expected NAME=FOLDER")
+        if args.tags and f"<{name}>" in RESERVED:
+            raise ValueError(
+                f"--tags: <{name}> is a symbol of fairseq's own, expected another NAME"
+            )
+    corpora = [read_corpus(name, data) for name, data in args.corpora]
+    weights = sampling_weights([corpus.size for corpus in corpora], args.alpha)
+    join(corpora, args.dest, args.tags)
+    write_options(args.dest / "weighted.txt", dict(zip(names, weights)))
+    report(corpora, weights)
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """An argparse type: NAME=FOLDER, or a folder that gives the name."""
+    name, is_named, folder = text.partition("=")
+    path = Path(folder if is_named else text)
+    name = name if is_named else path.absolute().name
+    if not NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"the name {name!r} in {text!r}, expected letters, digits, '.', '_' and '-'"
+        )
+    return name, path
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "corpora",
+        metavar="CORPUS",
+        nargs="+",
+        type=named_folder,
+        help="folder of manifests, or NAME=FOLDER",
+    )
+    add("dest", metavar="DEST", type=Path, help="folder to write; made where it is missing")
+    add(
+        "--alpha",
+        type=share,
+        default=0.5,
+        metavar="A",
+        help="from 0 to 1: how much of its size counts in a corpus's weight; default: %(default)s",
+    )
+    add("--tags", action="store_true", help="a symbol for its corpus before the labels of a line")
+    run(parser, prepare, argv)
+
+
+if __name__ == "__main__":
+    main()

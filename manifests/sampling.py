@@ -1,0 +1,36 @@
+"""How often several corpora are drawn from in training: weights, and fairseq's options for them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from manifest import write_lines
+
+# fairseq asserts that weights add up to 1: multiples of 1/1024 do so without rounding.
+PARTS = 1024
+
+
+def sampling_weights(utterances: Sequence[int], alpha: float) -> list[float]:
+    """Shares proportional to n^alpha, as multiples of 1/1024 that add up to 1 exactly."""
+    powers = [count**alpha for count in utterances]
+    ideal = [PARTS * power / sum(powers) for power in powers]
+    parts = [max(1, int(share)) for share in ideal]
+    # The rest goes where rounding down took most, or comes from where raising to 1 is felt least.
+    while sum(parts) != PARTS:
+        loss = [share - part for share, part in zip(ideal, parts)]
+        if sum(parts) < PARTS:
+            parts[loss.index(max(loss))] += 1
+        else:
+            parts[parts.index(max(parts))] -= 1
+    return [part / PARTS for part in parts]
+
+
+def write_options(path: Path, weight_of: Mapping[str, float]) -> None:
+    """Writes options that have fairseq draw from train_KEY by the weight of KEY, for each key."""
+    subset = ",".join(f"{key}:train_{key}" for key in weight_of)
+    lines = [
+        # Quoted for Hydra, to which a bare comma parts several values.
+        f"dataset.train_subset='{subset}'",
+        f"++task.multi_corpus_keys='{','.join(weight_of)}'",
+        f"++task.multi_corpus_sampling_weights='{','.join(map(str, weight_of.values()))}'",
+    ]
+    write_lines(path, lines)

@@ -1,0 +1,45 @@
+"""Who speaks in which audio file: DATA/speakers.tsv, or LibriSpeech's names of files."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from manifest import write_lines
+from prepared import read_lines
+
+HEADER = "path\tspeaker"
+LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE
+
+
+def write_speakers(dest: Path, speaker_of: Mapping[str, str]) -> None:
+    """Writes `dest`/speakers.tsv: a line for each file, named as in the .tsv files."""
+    rows = (f"{path}\t{speaker}" for path, speaker in speaker_of.items())
+    write_lines(dest / "speakers.tsv", [HEADER, *rows])
+
+
+def read_speakers(data: Path) -> dict[str, str]:
+    """Path -> speaker of `data`/speakers.tsv; empty where there is none.
+
+    Raises:
+        ValueError: a line that is not a path, a tab and a speaker; the message names it.
+    """
+    table = data / "speakers.tsv"
+    if not table.is_file():
+        return {}
+    header, *rows = read_lines(table) or [""]
+    if header != HEADER:
+        raise ValueError(f"{table}, line 1: {header!r}, expected {HEADER!r}")
+    speaker_of = {}
+    for number, row in enumerate(rows, start=2):
+        path, _, speaker = row.partition("\t")
+        if not (path and speaker):
+            raise ValueError(f"{table}, line {number}: {row!r}, expected a path, a tab, a speaker")
+        speaker_of[path] = speaker
+    return speaker_of
+
+
+def find_speaker(path: str, speaker_of: Mapping[str, str]) -> Optional[str]:
+    """Who speaks in a file, by the table or by the file's name; None where neither tells."""
+    named = LIBRISPEECH.fullmatch(Path(path).stem)
+    return speaker_of.get(path) or (named[1] if named else None)

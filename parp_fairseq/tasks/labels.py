@@ -9,6 +9,8 @@ from typing import Any, List
 
 from fairseq.data import Dictionary
 
+from .corpora import corpora_of
+
 
 def load_dictionary(path: Path) -> Dictionary:
     """The dictionary in ``path``.
@@ -42,7 +44,7 @@ def require_split(data: Path, split: str, cfg: Any, dictionary: Dictionary) -> N
     """
     names = [split]
     if getattr(cfg, "multi_corpus_keys", None):
-        names = [part.partition(":")[2].strip() for part in split.split(",")]
+        names = [name for _, name in corpora_of(split)]
     for name in names:
         manifest, labels = data / f"{name}.tsv", data / f"{name}.{cfg.labels}"
         binarized = getattr(cfg, "binarized_dataset", False)  # audio and sizes are in other files

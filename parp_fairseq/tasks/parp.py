@@ -21,6 +21,7 @@ from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
 from .agreement import require_agreement
+from .corpora import options_for
 from .labels import load_dictionary, require_split
 from .master_weights import all_masters, master_weights, restore_masters
 from .options import (
@@ -100,8 +101,12 @@ class ParpTask(AudioFinetuningTask):
         return load_dictionary(Path(folder) / f"dict.{self.cfg.labels}.txt")
 
     def load_dataset(self, split: str, task_cfg=None, **kwargs):
-        require_split(Path(self.cfg.data), split, task_cfg or self.cfg, self.target_dictionary)
-        super().load_dataset(split, task_cfg, **kwargs)
+        cfg = options_for(split, task_cfg or self.cfg, self._trains_on(split))
+        require_split(Path(self.cfg.data), split, cfg, self.target_dictionary)
+        super().load_dataset(split, cfg, **kwargs)
+
+    def _trains_on(self, split: str) -> bool:
+        return self.pruner is not None and split == self.cfg.train_subset
 
     def _require_supported_parallelism(self) -> None:
         backend, zero = self.cfg.ddp_backend, self.cfg.zero_sharding

@@ -13,7 +13,7 @@ RATE = 16_000  # Hz, of wav2vec 2.0
 SHORTEST = 0.1  # seconds: less gives the encoder a handful of frames
 LONGEST = 60.0  # seconds: the longest utterance of LibriSpeech has 35
 FULL_SCALE = 2**15
-TAGS = 4096  # bytes that may follow the last sample: ID3v1, APE, a small chunk
+TAGS = 1024  # bytes that may follow the last sample: ID3v1, a small chunk
 
 
 class BadAudio(ValueError):
@@ -27,8 +27,10 @@ class Header(NamedTuple):
     rate: int
     channels: int
 
-    def check_length(self) -> None:
-        """Raises BadAudio where the clip is shorter than SHORTEST or longer than LONGEST."""
+    def check(self) -> None:
+        """Raises BadAudio for a rate below RATE, and a length not from SHORTEST to LONGEST."""
+        if self.rate < RATE:
+            raise BadAudio(f"{self.rate} Hz, expected {RATE} Hz or more")
         seconds = self.frames / self.rate
         if not SHORTEST <= seconds <= LONGEST:
             raise BadAudio(
@@ -45,21 +47,50 @@ def read_header(path: Path) -> Header:
         raise BadAudio(_reason(path, error)) from None
 
 
-def convert(source: Path, target: Path) -> int:
-    """Decodes a clip, mixes it down, resamples it to RATE, and writes it as 16-bit FLAC.
+def decode(path: Path) -> tuple[Header, np.ndarray]:
+    """A clip in any form that libsndfile reads: its header, and samples from -1 to 1.
 
-    Whatever libsndfile reads is decoded, MP3 among it. Returns the samples written.
+    The samples have the shape (frames, channels).
 
     Raises:
         BadAudio: a clip that does not decode to the length that its header says, or whose rate or
-            length is not that of a speech corpus; nothing is written then.
+            length is not that of a speech corpus.
+    """
+    # Through a file descriptor, for its position tells how far the decoder came.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with soundfile.SoundFile(descriptor, closefd=False) as audio:
+            header = Header(audio.frames, audio.samplerate, audio.channels)
+            header.check()
+            # libsndfile mends such a header in silence, but for its log.
+            lies = [line for line in audio.extra_info.splitlines() if "(should be" in line]
+            if lies:
+                raise BadAudio(f"its header lies: {' '.join(lies[0].split())}")
+            samples = audio.read(dtype="float32", always_2d=True)
+        left = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
+    except soundfile.LibsndfileError as error:
+        raise BadAudio(_reason(path, error)) from None
+    finally:
+        os.close(descriptor)
+    if len(samples) != header.frames:
+        raise BadAudio(f"{len(samples)} samples decode, expected the {header.frames} of its header")
+    if left > TAGS:
+        raise BadAudio(f"{left} bytes are left after the {header.frames} samples of its header")
+    return header, samples
+
+
+def convert(source: Path, target: Path) -> int:
+    """Decodes a clip, mixes it down, resamples it to RATE, and writes it as 16-bit FLAC.
+
+    Returns the samples written.
+
+    Raises:
+        BadAudio: what `decode` refuses; nothing is written then.
         OSError: `target` cannot be written.
     """
-    try:
-        samples, rate = _decode(source)
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(_reason(source, error)) from None
-    return write_flac(target, soxr.resample(samples, rate, RATE))
+    header, samples = decode(source)
+    mono = samples.mean(axis=1) if header.channels > 1 else samples[:, 0]
+    return write_flac(target, soxr.resample(mono, header.rate, RATE))
 
 
 def write_flac(path: Path, samples: np.ndarray) -> int:
@@ -75,33 +106,6 @@ def write_flac(path: Path, samples: np.ndarray) -> int:
         except soundfile.LibsndfileError as error:
             raise OSError(f"{path}: cannot be written: {error}") from None
     return len(rounded)
-
-
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    """The samples of a clip, shape (frames,), from -1 to 1, and its rate."""
-    # Through a file descriptor, for its position tells how far the decoder came.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with soundfile.SoundFile(descriptor, closefd=False) as audio:
-            header = Header(audio.frames, audio.samplerate, audio.channels)
-            if header.rate < RATE:
-                raise BadAudio(f"{header.rate} Hz, expected {RATE} Hz or more")
-            header.check_length()
-            # libsndfile mends such a header in silence, but for its log.
-            lies = [line for line in audio.extra_info.splitlines() if "(should be" in line]
-            if lies:
-                raise BadAudio(f"its header lies: {' '.join(lies[0].split())}")
-            samples = audio.read(dtype="float32", always_2d=True)
-        left = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
-    finally:
-        os.close(descriptor)
-    if len(samples) != header.frames:
-        raise BadAudio(
-            f"{len(samples)} samples decode, expected {header.frames} as its header says"
-        )
-    if left > TAGS:
-        raise BadAudio(f"{left} bytes are left after the {header.frames} samples of its header")
-    return samples.mean(axis=1) if header.channels > 1 else samples[:, 0], header.rate
 
 
 def _reason(path: Path, error: soundfile.LibsndfileError) -> str:

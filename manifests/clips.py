@@ -8,7 +8,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from audio import BadAudio, convert, read_header
-from manifest import replacing
+from manifest import write_lines
 from tqdm import tqdm
 
 
@@ -83,18 +83,21 @@ def write_skipped(dest: Path, skipped: Sequence[Skipped], total: int, max_share:
     Raises:
         ValueError: more are skipped than that; the file is written nevertheless.
     """
-    path = dest / "skipped.tsv"
-    dest.mkdir(parents=True, exist_ok=True)
     rows = [("clip", "reason"), *((_one_field(s.clip), _one_field(s.reason)) for s in skipped)]
-    with replacing(path) as temporary:
-        temporary.write_bytes("".join(f"{a}\t{b}\n" for a, b in rows).encode("utf-8"))
-    if len(skipped) > max_share * total:
+    write_lines(dest / "skipped.tsv", ["\t".join(row) for row in rows])
+    check_share(dest, "all splits", len(skipped), total, max_share)
+
+
+def check_share(dest: Path, split: str, skipped: int, total: int, max_share: float) -> None:
+    """Raises ValueError where more than `max_share` of a split is skipped."""
+    if skipped > max_share * total:
         raise ValueError(
-            f"{path}: {len(skipped)} of {total} clips ({len(skipped) / total:.1%}) are skipped,"
-            f" expected no more than --max-skipped {max_share:.1%}"
+            f"{dest / 'skipped.tsv'}: {skipped} of {total} clips of {split} ({skipped / total:.1%})"
+            f" are skipped, expected no more than {max_share:.1%}; --max-skipped allows more"
         )
 
 
 def _one_field(text: str) -> str:
-    """Text without what would end a field or a line of a .tsv file."""
-    return " ".join(text.replace("\t", " ").splitlines())
+    """Text without what would end a field or a line of a .tsv file, or is not Unicode."""
+    spaced = " ".join(text.replace("\t", " ").splitlines())
+    return spaced.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -39,6 +39,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a UTF-8 file in one step; its folder is made where it is missing."""
+    """Writes a text file in one step; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{line}\n" for line in lines)
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
 def spell(words: str) -> str:
     """The letters of a transcript as fairseq's libri_labels.py writes them: "G O | O N |"."""
     return " ".join(WORD_END.join(words.split()) + WORD_END)
@@ -147,11 +156,3 @@ def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
                 f"{where}: transcript {words!r} of {path!r}, expected none with {WORD_END!r},"
                 " which ends a word in the .ltr file"
             )
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file in one step; its folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{line}\n" for line in lines)
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))

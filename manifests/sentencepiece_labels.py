@@ -73,7 +73,7 @@ def write_units(
     pieces = (
         model.id_to_piece(i) for i in range(model.get_piece_size()) if not model.is_unknown(i)
     )
-    # Letters that the training split lacks are units of their own.
+    # Letters that the training split lacks are units of their own, together if they come so.
     heard_later = (line for split, lines in units.items() if split != "train" for line in lines)
     write_dictionary(data, "spm", units["train"], [*pieces, *heard_later])
     with replacing(data / "spm.model") as temporary:

@@ -69,5 +69,6 @@ def contents(folder: Path) -> Dict[str, bytes]:
 
 
 def texts(folder: Path) -> Dict[str, str]:
-    """The files beside audio/, as text."""
-    return {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
+    """The text files beside audio/."""
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return {name: (folder / name).read_text("utf-8") for name in names if name != "spm.model"}

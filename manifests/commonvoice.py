@@ -14,15 +14,10 @@ from command import above, add_jobs, add_max_skipped, corpus_parser, run
 from commonvoice_intake import Intake, Recording
 from commonvoice_release import language_folder, read_rows
 from commonvoice_splits import POOL, SPLITS, Speakers, listed, official, once
-from manifest import (
-    replacing,
-    write_dictionary,
-    write_labels,
-    write_letter_dictionary,
-    write_split,
-)
+from manifest import write_dictionary, write_labels, write_letter_dictionary, write_split
 from phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
 from sentencepiece_labels import train, write_units
+from speakers import write_speakers
 from text import language_of
 
 LABELS = ("ltr", "phn", "spm")
@@ -126,7 +121,11 @@ def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, 
 
 
 def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Path) -> None:
-    """Writes the manifests, the labels and the dictionaries; none of another run are left."""
+    """Writes the manifests, the labels and the dictionaries.
+
+    Raises:
+        ValueError: a split is empty, or --vocab-size does not suit; nothing is written then.
+    """
     dest = args.dest
     for split, recordings in splits.items():
         if not recordings:
@@ -135,11 +134,7 @@ def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Pa
             )
     words = {split: [r.words for r in recordings] for split, recordings in splits.items()}
     units = train(words["train"], args.vocab_size or 100) if args.labels == "spm" else None
-    for name in ("dict.phn.txt", "dict.spm.txt", "spm.model"):
-        (dest / name).unlink(missing_ok=True)
-    for split in SPLITS:
-        for suffix in ("tsv", "wrd", *LABELS):
-            (dest / f"{split}.{suffix}").unlink(missing_ok=True)
+    clear(dest)
     write_letter_dictionary(dest, words["train"], words["valid"] + words["test"])
     if units:
         write_units(dest, units, words)
@@ -148,11 +143,17 @@ def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Pa
         write_dictionary(dest, "phn", phones["train"], phones["valid"] + phones["test"])
         for split in SPLITS:
             write_labels(dest, split, "phn", phones[split])
-    everyone = (f"{r.path}\t{r.speaker}\n" for split in SPLITS for r in splits[split])
-    with replacing(dest / "speakers.tsv") as temporary:
-        temporary.write_bytes(("path\tspeaker\n" + "".join(everyone)).encode())
+    recordings = (recording for split in SPLITS for recording in splits[split])
+    write_speakers(dest, {recording.path: recording.speaker for recording in recordings})
     for split in SPLITS:
         write_split(dest, split, root, splits[split])
+
+
+def clear(dest: Path) -> None:
+    """Removes what another run may have written, of which labels would not fit the manifests."""
+    splits = [f"{split}.{suffix}" for split in SPLITS for suffix in ("tsv", "wrd", *LABELS)]
+    for name in (*splits, "dict.phn.txt", "dict.spm.txt", "spm.model"):
+        (dest / name).unlink(missing_ok=True)
 
 
 def report(splits: dict[str, list[Recording]], intake: Intake) -> None:

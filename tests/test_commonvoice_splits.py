@@ -1,0 +1,135 @@
+"""manifests/commonvoice_splits.py: subsets by seed and published lists, through the program."""
+
+import shutil
+from pathlib import Path
+from typing import Dict, List, Set
+
+import pytest
+
+pytest.importorskip("soxr", reason="the [data] extra is not installed")
+
+from commonvoice_tree import commonvoice, row, texts, write_release, write_table
+
+SPEAKERS = {name: count for count, name in enumerate("abcdefghijklmnop", start=1)}
+
+
+def rows_of_speakers() -> List[Dict[str, str]]:
+    """Speaker a has a clip, b has two, ... and p has sixteen: 136 clips of 0.4 s to 1.8 s."""
+    return [
+        row(f"speaker {name}", f"{name}{n}.mp3", "Бир эки үч.", "ky")
+        for name, count in SPEAKERS.items()
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("cv")
+    write_release(source, "ky", {"validated": rows_of_speakers()})
+    return source
+
+
+class Subset:
+    """What a run chose: the .tsv line of each clip, by split, and who speaks."""
+
+    def __init__(self, source: Path, dest: Path, *options: str) -> None:
+        done = commonvoice(source, dest, "--lang=ky", *options)
+        assert done.returncode == 0, done.stderr
+        written = texts(dest)
+        self.lines = {s: written[f"{s}.tsv"].splitlines()[1:] for s in ("train", "valid", "test")}
+        self.speaker_of = dict(line.split("\t") for line in written["speakers.tsv"].splitlines())
+
+    def seconds(self, split: str) -> List[float]:
+        return [int(line.split("\t")[1]) / 16000 for line in self.lines[split]]
+
+    def speakers(self, split: str) -> Set[str]:
+        return {self.speaker_of[line.split("\t")[0]] for line in self.lines[split]}
+
+
+def minutes(**seconds: float) -> List[str]:
+    return [f"--{split}-minutes={value / 60}" for split, value in seconds.items()]
+
+
+GOAL = dict(train=20.0, valid=5.0, test=10.0)
+
+
+def test_subsets_last_as_long_as_asked_and_share_no_speaker(release: Path, tmp_path: Path) -> None:
+    chosen = Subset(release, tmp_path, *minutes(**GOAL))
+    for split, goal in GOAL.items():
+        seconds = chosen.seconds(split)
+        assert goal <= sum(seconds)
+        assert sum(seconds[:-1]) < goal
+    speakers = [chosen.speakers(split) for split in GOAL]
+    assert sum(map(len, speakers)) == len(set.union(*speakers))
+    # Those with few clips are not trained on, and everyone left is heard before anyone is twice.
+    left = (
+        {f"speaker {name}" for name in SPEAKERS}
+        - chosen.speakers("valid")
+        - chosen.speakers("test")
+    )
+    assert chosen.speakers("train") == left
+    first = [chosen.speaker_of[line.split("\t")[0]] for line in chosen.lines["train"][: len(left)]]
+    assert set(first) == left
+
+
+def test_a_longer_training_split_goes_on_where_a_shorter_one_ends(
+    release: Path, tmp_path: Path
+) -> None:
+    short = Subset(release, tmp_path, *minutes(**{**GOAL, "train": 6.0}))
+    long = Subset(release, tmp_path, *minutes(**GOAL))
+    assert len(short.lines["train"]) < len(long.lines["train"])
+    assert long.lines["train"][: len(short.lines["train"])] == short.lines["train"]
+    assert [long.lines[s] for s in ("valid", "test")] == [short.lines[s] for s in ("valid", "test")]
+
+
+def test_the_seed_decides_and_the_order_of_the_rows_does_not(release: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(release, other)
+    write_table(other / "ky" / "validated.tsv", reversed(rows_of_speakers()))
+    first, same, third = (
+        Subset(source, tmp_path / "out", *minutes(**GOAL), f"--seed={seed}")
+        for source, seed in ((release, 1), (other, 1), (release, 2))
+    )
+    assert first.lines == same.lines
+    assert all(first.lines[split] != third.lines[split] for split in ("train", "test"))
+
+
+def test_a_clip_that_does_not_decode_is_made_up_for(release: Path, tmp_path: Path) -> None:
+    good = Subset(release, tmp_path / "out", *minutes(**GOAL))
+    other = tmp_path / "other"
+    shutil.copytree(release, other)
+    worst = good.lines["train"][3].split("\t")[0]
+    clip = other / "ky" / "clips" / Path(worst).with_suffix(".mp3")
+    clip.write_bytes(clip.read_bytes()[:2000])
+    made_up = Subset(other, tmp_path / "out", *minutes(**GOAL))
+    assert sum(made_up.seconds("train")) >= GOAL["train"]
+    kept = [line for line in good.lines["train"] if not line.startswith(worst)]
+    assert made_up.lines["train"][: len(kept)] == kept
+    assert len(made_up.lines["train"]) > len(kept)
+
+
+def test_published_lists(release: Path, tmp_path: Path) -> None:
+    """As in common_voices_splits: names without an ending, one a line."""
+    lists = {
+        "train": ("trainSeqs_1.0_uniform_new_version.txt", "p3\nc0\ngone\na0\n\n"),
+        "valid": ("valSeqs_1.0_uniform_new_version.txt", "b1.mp3\r\nd0.flac\r\nc0\n"),
+        "test": ("testSeqs_uniform_new_version.txt", "h5\nh4\nh5"),
+    }
+    options = []
+    for split, (name, content) in lists.items():
+        (tmp_path / name).write_text(content)
+        options.append(f"--{split}-list={tmp_path / name}")
+    dest = tmp_path / "ky"
+    done = commonvoice(release, dest, "--lang=ky", "--max-skipped=0.4", *options)
+    assert done.returncode == 0, done.stderr
+    written = texts(dest)
+    names = {
+        s: [line.split(".")[0] for line in written[f"{s}.tsv"].splitlines()[1:]] for s in lists
+    }
+    assert names == {"train": ["p3", "a0"], "valid": ["b1", "d0", "c0"], "test": ["h5", "h4"]}
+    assert written["skipped.tsv"] == (
+        "clip\treason\n"
+        "gone\tnot in validated.tsv\n"
+        "h5.mp3\tagain in test, first in test\n"
+        "c0.mp3\tagain in train, first in valid\n"
+    )

@@ -42,12 +42,15 @@ def _draw(study: Study, masks: Sequence[MasksAtSparsity], output) -> List[str]:
 
     draw.draw_error_rates(output / "error_rate.png", study, study.splits[-1])
     pictures = [f"![{study.error} against sparsity](error_rate.png)"]
-    if masks:
-        draw.draw_masks(output / "iou.png", output / "layers.png", masks[len(masks) // 2])
+    middle = masks[len(masks) // 2] if masks else None
+    if middle and middle.comparable:
+        draw.draw_agreement(output / "iou.png", middle)
         pictures.append(
             "IoU of the kept weights: of two methods, the mean over the seeds; on the diagonal, of "
             "two seeds of a method.\n\n![IoU of the final masks](iou.png)"
         )
+    if middle:
+        draw.draw_layers(output / "layers.png", middle)
         pictures.append("![Sparsity by layer and by projection](layers.png)")
     if any(cell.method in ("parp", "parp_p") for cell in study.cells):
         draw.draw_revived(output / "revived.png", study)

@@ -41,10 +41,14 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
     _finish(figure, path)
 
 
-def draw_masks(iou: Path, layers: Path, at: MasksAtSparsity) -> None:
-    """How the masks agree, and where they prune, at one sparsity."""
+def draw_agreement(path: Path, at: MasksAtSparsity) -> None:
+    """IoU of the final masks of every two methods, at one sparsity."""
     titles = [TITLES[method] for method in at.methods]
-    draw_iou(iou, at.iou, titles, f"Agreement of the final masks at sparsity {at.sparsity:g}")
+    draw_iou(path, at.iou, titles, f"Agreement of the final masks at sparsity {at.sparsity:g}")
+
+
+def draw_layers(path: Path, at: MasksAtSparsity) -> None:
+    """Sparsity of each transformer layer and of each projection, at one sparsity over all."""
     figure, panels = _axes(2)
     for axes, is_wanted, meaning in (
         (panels[0], lambda part: part not in PROJECTIONS, "transformer layer"),
@@ -56,7 +60,7 @@ def draw_masks(iou: Path, layers: Path, at: MasksAtSparsity) -> None:
             axes.plot(*zip(*shown.items()), color=color, marker=marker, label=TITLES[method])
         axes.set_xlabel(meaning)
     panels[0].set_ylabel(f"sparsity, {at.sparsity:g} over all")
-    _finish(figure, layers)
+    _finish(figure, path)
 
 
 def draw_revived(path: Path, study: Study) -> None:

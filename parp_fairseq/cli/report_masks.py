@@ -30,6 +30,11 @@ class MasksAtSparsity:
     iou: List[List[Optional[float]]]
     parts: Dict[str, Dict[str, float]]
 
+    @property
+    def comparable(self) -> bool:
+        """Whether there are two masks at all."""
+        return any(value is not None for row in self.iou for value in row)
+
 
 def read_masks(study: Study) -> List[MasksAtSparsity]:
     """A look at the final masks, one sparsity after the other: all at once may be too many."""

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := data,plot,study,test
+EXTRAS := data,phones,plot,study,test
 
 .PHONY: help venv demo test test-slow lint bench clean
 .DELETE_ON_ERROR:

@@ -36,6 +36,8 @@ setup(
     ],
     extras_require={
         "data": ["soxr>=0.3"],
+        # The wheel of espeakng-loader brings espeak-ng along. Both are under the GPL.
+        "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         "plot": ["matplotlib>=3.5"],
         "study": [
             "matplotlib>=3.5",

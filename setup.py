@@ -36,7 +36,7 @@ setup(
     ],
     extras_require={
         "data": ["soxr>=0.3"],
-        # The wheel of espeakng-loader brings espeak-ng along. Both are under the GPL.
+        # espeakng-loader brings espeak-ng along, which is under the GPL, as phonemizer is.
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         "plot": ["matplotlib>=3.5"],
         "study": [

@@ -1,13 +1,15 @@
 """Many clips as 16 kHz mono FLAC: in parallel, and on from where an interrupted run stopped."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-from audio import BadAudio, convert, read_header
+from audio import BadAudio, convert
+from flac import read_whole_header
 from manifest import write_lines
 from tqdm import tqdm
 
@@ -44,11 +46,10 @@ def convert_all(clips: Sequence[Clip], root: Path, jobs: int) -> list[int | BadA
         ValueError: two clips would be written to the same path.
         OSError: a target cannot be written.
     """
-    paths = [clip.path for clip in clips]
-    if len(set(paths)) != len(paths):
-        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
-        raise ValueError(f"{root / twice}: two clips would be written there, expected one")
-    for folder in sorted({(root / path).parent for path in paths}):
+    twice = [path for path, count in Counter(clip.path for clip in clips).items() if count > 1]
+    if twice:
+        raise ValueError(f"{root / twice[0]}: two clips would be written there, expected one")
+    for folder in sorted({(root / clip.path).parent for clip in clips}):
         folder.mkdir(parents=True, exist_ok=True)
     # Threads: libsndfile, soxr and NumPy work without Python's lock, and a killed run leaves none.
     with ThreadPool(jobs) as pool:
@@ -60,17 +61,26 @@ def _convert_once(clip: Clip, root: Path) -> int | BadAudio:
     target = root / clip.path
     try:
         stamp = clip.source.stat().st_mtime_ns
-        if target.exists():
-            if target.stat().st_mtime_ns == stamp:
-                return read_header(target).frames
-            target.unlink()
-        frames = convert(clip.source, target)
+        frames = _frames_of_finished(target, stamp)
+        if frames is None:
+            target.unlink(missing_ok=True)
+            frames = convert(clip.source, target)
+            os.utime(target, ns=(stamp, stamp))
+        return frames
     except FileNotFoundError:
         return BadAudio("not found")
     except BadAudio as error:
         return error
-    os.utime(target, ns=(stamp, stamp))
-    return frames
+
+
+def _frames_of_finished(target: Path, stamp: int) -> int | None:
+    """The samples of a FLAC that is finished; None where it is not."""
+    try:
+        if target.stat().st_mtime_ns == stamp:
+            return read_whole_header(target).frames
+    except (FileNotFoundError, BadAudio):
+        pass  # a loss of power may leave a file without its content
+    return None
 
 
 def write_skipped(dest: Path, skipped: Sequence[Skipped], total: int, max_share: float) -> None:

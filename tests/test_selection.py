@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
 from parp_fairseq.pruning import criterion as criterion_module
 from parp_fairseq.pruning import selection as selection_module
+from parp_fairseq.pruning.outside import put_back, take
 
 
 class Layers(nn.Module):
@@ -71,27 +72,69 @@ def lowest_by_sorting(weights, num_pruned):
     return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts)}
 
 
-SPECIAL = st.sampled_from([0.0, -0.0, 1e-45, -1e-40, 1.0, -1.0, 3e38, 2.0**-126])
-VALUES = st.one_of(SPECIAL, st.floats(width=32, allow_nan=False, allow_infinity=False))
+SPECIAL = [0.0, -0.0, 1e-45, -1e-40, 6e-8, 1.0, -1.0, 60000.0, 3e38, 2.0**-126]
 SHAPES = st.lists(
     st.sampled_from([(0,), (1,), (5,), (3, 4), (2, 3, 2), (17,)]), min_size=1, max_size=5
 )
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-@settings(max_examples=200, deadline=None)
+@st.composite
+def weights_of_one_dtype(draw):
+    dtype = draw(st.sampled_from(DTYPES))
+    limit = torch.finfo(dtype).max
+    special = st.sampled_from([value for value in SPECIAL if value <= limit] + [limit, -limit])
+    values = st.one_of(special, st.floats(-limit, limit, width=16 if limit < 1e5 else 32))
+    weights = {}
+    for index, shape in enumerate(draw(SHAPES)):
+        size = torch.Size(shape).numel()
+        numbers = draw(st.lists(values, min_size=size, max_size=size))
+        weights[f"w{index}"] = torch.tensor(numbers, dtype=torch.float64).to(dtype).view(shape)
+    return weights
+
+
+def sparsities(total):
+    """Any; and those at which sparsity * total lies half way between two numbers, and beside it."""
+    halves = [(k + 0.5 + d) / total for k in range(total) for d in (-1e-9, 0, 1e-9)]
+    return st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from(halves or [0.0]))
+
+
+@settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_ties_zeros_and_odd_shapes(data):
-    weights = {}
-    for index, shape in enumerate(data.draw(SHAPES)):
-        size = torch.Size(shape).numel()
-        numbers = data.draw(st.lists(VALUES, min_size=size, max_size=size))
-        weights[f"w{index}"] = torch.tensor(numbers, dtype=torch.float32).view(shape)
+    weights = data.draw(weights_of_one_dtype())
     total = sum(w.numel() for w in weights.values())
-    sparsity = data.draw(st.floats(0, 1, exclude_max=True))
+    sparsity = data.draw(sparsities(total))
     mask = magnitude_mask(weights, sparsity)
     reference = lowest_by_sorting(weights, round(sparsity * total))
     assert mask.num_pruned == round(sparsity * total)
     assert all(torch.equal(mask[name], keep) for name, keep in reference.items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_what_is_taken_out_comes_back_to_the_bit(data):
+    weights = data.draw(weights_of_one_dtype())
+    total = sum(w.numel() for w in weights.values())
+    mask = magnitude_mask(weights, data.draw(sparsities(total)))
+    pruned = {name: weight.clone() for name, weight in weights.items()}
+    values = take(mask, pruned)
+    assert sum(map(len, values.values())) == mask.num_pruned
+    mask.apply_(pruned)
+    put_back(mask, pruned, values)
+    for name, weight in weights.items():
+        integers = torch.int32 if weight.dtype is torch.float32 else torch.int16
+        assert torch.equal(pruned[name].view(integers), weight.view(integers))
+
+
+def test_what_is_taken_out_of_strided_weights_comes_back():
+    weights = {"turned": torch.randn(40, 30).t()}
+    mask, whole = magnitude_mask(weights, 0.4), weights["turned"].clone()
+    values = take(mask, weights)
+    assert torch.equal(values["turned"], whole[~mask["turned"]])
+    mask.apply_(weights)
+    put_back(mask, weights, values)
+    assert torch.equal(weights["turned"], whole)
 
 
 @pytest.mark.parametrize("decimals", [1, 4, None])

@@ -29,6 +29,8 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
 
 def popcount(bits: Tensor) -> int:
     """Number of ones in a packed tensor."""
+    if bits.device.type == "cpu":
+        return int(np.count_nonzero(np.unpackbits(bits.numpy())))
     pairs = bits - ((bits >> 1) & 0x55)
     nibbles = (pairs & 0x33) + ((pairs >> 2) & 0x33)
     return int(((nibbles + (nibbles >> 4)) & 0x0F).sum(dtype=torch.int64))

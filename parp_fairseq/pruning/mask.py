@@ -17,7 +17,7 @@ from .scope import encoder_name
 
 FORMAT = "parp-mask"
 _AUTHORS_SUFFIX = "_mask"
-_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes: what a float is copied as
 
 
 class Mask(Mapping[str, Tensor]):
@@ -154,7 +154,7 @@ class Mask(Mapping[str, Tensor]):
         self._require_same_parameters(params)
         for name, param in params.items():
             # As integers: half as long as masked_fill_, +0.0 for negative weights, and 0 for NaN.
-            bits = param.data.view(_INTEGERS[param.element_size()])
+            bits = param.data.view(INTEGERS[param.element_size()])
             bits.mul_(self[name].to(param.device))
 
     def state_dict(self) -> Dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .criterion import Criterion, magnitude
 from .mask import Mask
+from .outside import put_back, take
 from .pattern import Pattern, global_, require_fit
 from .schedule import Schedule
 
@@ -148,14 +149,14 @@ class Pruner:
         """Zero all but the subnetwork, and remember what was there. Does nothing when hidden."""
         if self._hidden is None and self.prunes and not self.fixed:
             self._subnetwork = self.subnetwork_mask()
-            self._hidden = _outside(self._subnetwork, self.params)
+            self._hidden = take(self._subnetwork, self.params)
             self._subnetwork.apply_(self.params)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Undo :meth:`hide`, bit for bit. Does nothing when nothing is hidden."""
         if self._hidden is not None:
-            _put_outside(self._subnetwork, self.params, self._hidden)
+            put_back(self._subnetwork, self.params, self._hidden)
             self._hidden = self._subnetwork = None
 
     @torch.no_grad()
@@ -172,7 +173,7 @@ class Pruner:
         elif self._hidden is not None and self._masters is self.params:
             hidden = self._hidden
         else:
-            hidden = _outside(subnetwork, self._masters)
+            hidden = take(subnetwork, self._masters)
         return {
             "subnetwork": subnetwork.state_dict(),
             "hidden": {name: values.cpu() for name, values in hidden.items()},
@@ -190,9 +191,9 @@ class Pruner:
         """Take up the state of :meth:`state_dict`: the parameters hold the subnetwork before."""
         self._use(masters)
         subnetwork = Mask.from_state_dict(state["subnetwork"])
-        _put_outside(subnetwork, self.params, state["hidden"])
+        put_back(subnetwork, self.params, state["hidden"])
         if self._masters is not self.params:
-            _put_outside(subnetwork, self._masters, state["hidden"])
+            put_back(subnetwork, self._masters, state["hidden"])
         self.mask = Mask.from_state_dict(state["mask"]).beside(self.params)
         self.initial_mask = Mask.from_state_dict(state["initial_mask"]).beside(self.params)
         for attribute in ("mask_iou", "revived", "pruned_in_epoch"):
@@ -214,15 +215,3 @@ class Pruner:
 def _tell_emptied(mask: Mask, sparsity: float) -> str:
     first, *others = mask.emptied
     return f"sparsity {sparsity:g} leaves nothing of {first} and {len(others)} other matrices"
-
-
-def _outside(mask: Mask, weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """The values that the mask prunes, packed."""
-    return {name: weight.data[~mask[name]] for name, weight in weights.items()}
-
-
-def _put_outside(mask: Mask, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Undo pruning: write back what :func:`_outside` gave."""
-    for name, outside in values.items():
-        weight = weights[name]
-        weight.data[~mask[name].to(weight.device)] = outside.to(weight)

@@ -1,31 +1,25 @@
 """Selection: the k lowest scores among many weights, exactly, without joining or sorting them.
 
-Floats that are not negative are ordered as their bit patterns are, so the k-th lowest is looked for
-among integers. A sample of the weights brackets it; one pass counts what is below the bracket and
-collects the few inside, among which the k-th is found. Where the bracket missed it, or holds too
-many (equal scores), two histograms find it, over the upper and then the lower half of the bits. A
-last pass compares.
+Floats that are not negative are ordered as their bit patterns are, so scores are compared as
+integers. A sample of the weights gives a bracket, in which the k-th lowest score should lie. One
+pass marks the scores from the bracket on, and collects the few inside it; the lowest of these lose
+their marks. Where the bracket missed the k-th, or holds too many (equal scores), two histograms
+find it, over the upper and then the lower half of the bits, and one more pass compares.
 """
 
-from typing import Iterator, Mapping, NamedTuple, Optional, Tuple
+from itertools import chain
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .bits import pack, unpack
 from .criterion import Criterion
 
 _INFINITY = 0x7F800000  # bit pattern of inf; those of NaN lie above it
 _SAMPLED = 257  # the sample has every so manieth weight; a prime, to come upon all columns
-_COLLECTED = 1 << 21  # scores inside the bracket at the most
-
-
-class _Cut(NamedTuple):
-    """Where the pruned scores end: those below ``bits``, and the first ``pruned`` of ``equal``."""
-
-    bits: int
-    pruned: int
-    equal: int
+_COLLECTED = 1 << 16  # scores of one weight inside the bracket at the most, or 1/32 of it
 
 
 def keep_all_but_lowest(
@@ -42,91 +36,100 @@ def keep_all_but_lowest(
     if not 0 <= num_pruned <= total:
         raise ValueError(f"cannot prune {num_pruned} of {total} weights")
     if num_pruned == 0:
-        yield from ((name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items())
-        return
+        return ((name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items())
     bracket = _bracket(weights, criterion, num_pruned / total)
-    cut = _look_inside(weights, criterion, num_pruned, *bracket)
-    threshold, pruned, equal = cut or _look_everywhere(weights, criterion, num_pruned)
-    for name, weight in weights.items():
-        keep = torch.empty(weight.numel(), dtype=torch.bool, device=weight.device)
-        start = 0
-        for scores in criterion(name, weight):
-            bits = scores.view(torch.int32)
-            piece = keep[start : start + bits.numel()]
-            start += bits.numel()
-            torch.gt(bits, threshold, out=piece)
-            if equal > pruned:  # some of the scores at the threshold are kept
-                at_threshold = bits.eq_(threshold)
-                if at_threshold.any():
-                    positions = at_threshold.nonzero().view(-1)
-                    piece[positions[pruned:]] = True
-                    pruned = max(0, pruned - positions.numel())
-                    equal -= positions.numel()
-        yield name, keep.view(weight.shape)
-
-
-def _finite(weights: Mapping[str, Tensor], criterion: Criterion) -> Iterator[Tensor]:
-    """The bit patterns of all scores, piece by piece."""
-    for name, weight in weights.items():
-        for scores in criterion(name, weight):
-            bits = scores.view(torch.int32)
-            if bits.numel() and bits.max() >= _INFINITY:
-                raise ValueError(f"{name} holds values that are infinite or not a number")
-            yield bits
+    looks = [_look(name, weight, criterion, *bracket) for name, weight in weights.items()]
+    if None not in looks:
+        missing = num_pruned - sum(look.below for look in looks)
+        if 0 < missing <= sum(len(look.inside) for look in looks):
+            return _settle(weights, looks, missing)
+    return _compare(weights, criterion, *_search(weights, criterion, num_pruned))
 
 
 def _bracket(weights: Mapping[str, Tensor], criterion: Criterion, share: float) -> Tuple[int, int]:
     """Bit patterns between which the quantile ``share`` lies, but for a chance of 1 in 10,000."""
-    samples = (
-        torch.cat(list(criterion(name, weight.detach().reshape(-1)[::_SAMPLED]))).cpu()
+    samples = [
+        scores.cpu().clone()
         for name, weight in weights.items()
-        if weight.numel()
-    )
-    ordered = torch.cat(list(samples)).view(torch.int32).sort().values
+        for scores in criterion(name, weight.detach().reshape(-1)[::_SAMPLED])
+    ]
+    ordered = torch.cat(samples).view(torch.int32).sort().values
     last, rank = ordered.numel() - 1, ordered.numel() * share
     spread = 4 * (rank * (1 - share)) ** 0.5 + 2
     return int(ordered[max(0, int(rank - spread))]), int(ordered[min(last, int(rank + spread))])
 
 
-def _look_inside(
-    weights: Mapping[str, Tensor], criterion: Criterion, k: int, low: int, high: int
-) -> Optional[_Cut]:
-    """The cut at the k-th lowest score, if that is among few others from ``low`` to ``high``."""
-    below = num_inside = 0
-    inside = []
-    for bits in _finite(weights, criterion):
-        offsets = bits.sub_(low)
-        if offsets.device.type == "cpu":  # NumPy compares and selects in half of torch's time
-            array = offsets.numpy()
-            below += array.size - int(np.count_nonzero(array >= 0))
-            array = array.view(np.uint32)  # what is below the bracket is far above it now
-            inside.append(torch.from_numpy(array[array <= high - low].view(np.int32)))
-        else:
-            below += int((offsets < 0).sum())
-            inside.append(offsets[(offsets >= 0) & (offsets <= high - low)].cpu())
-        num_inside += inside[-1].numel()
-        if num_inside > _COLLECTED:
-            return None
-    if not below < k <= below + num_inside:
+class _Look(NamedTuple):
+    """What one pass over a weight found."""
+
+    marks: Tensor  # packed: True from the bracket on
+    below: int  # how many scores lie below the bracket
+    positions: Tensor  # of the scores inside it
+    inside: Tensor  # their bit patterns
+
+
+def _look(name: str, weight: Tensor, criterion: Criterion, low: int, high: int) -> Optional[_Look]:
+    """A pass over a weight; None where too many scores are in the bracket."""
+    lib = np if weight.device.type == "cpu" else torch
+    marks = _fast(torch.empty(weight.numel(), dtype=torch.bool, device=weight.device))
+    buffer = lib.empty_like(marks)  # of which a piece is used; the rest takes no memory
+    positions, inside, start = [], [], 0
+    for bits in _finite(name, weight, criterion):
+        marked, flags = marks[start : start + len(bits)], buffer[: len(bits)]
+        lib.greater_equal(bits, low, out=marked)
+        lib.less_equal(bits, high, out=flags)
+        lib.logical_and(marked, flags, out=flags)
+        found = flags.nonzero()
+        found = found[0] if lib is np else found.view(-1)
+        inside.append(bits[found])
+        found += start
+        positions.append(found)
+        start += len(bits)
+    if sum(map(len, inside)) > max(_COLLECTED, len(marks) // 32):
         return None
-    candidates = torch.cat(inside)
-    offset = int(candidates.kthvalue(k - below).values)
-    below += int((candidates < offset).sum())
-    return _Cut(low + offset, k - below, int((candidates == offset).sum()))
+    below = len(marks) - int(lib.count_nonzero(marks))
+    found = (torch.as_tensor(lib.concatenate(parts)) for parts in (positions, inside))
+    return _Look(pack(torch.as_tensor(marks)), below, *found)
 
 
-def _look_everywhere(weights: Mapping[str, Tensor], criterion: Criterion, k: int) -> _Cut:
-    """The cut at the k-th lowest score, by two histograms of at most 2^16 bins."""
+def _fast(tensor: Tensor) -> Union[np.ndarray, Tensor]:
+    """On the CPU as NumPy's, which compares and selects in half of torch's time."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def _settle(
+    weights: Mapping[str, Tensor], looks: List[_Look], num_pruned: int
+) -> Iterator[Tuple[str, Tensor]]:
+    """Prune what is below the bracket, and the ``num_pruned`` lowest scores inside."""
+    inside = torch.cat([look.inside.cpu() for look in looks])
+    threshold = inside.kthvalue(num_pruned).values
+    pruned = inside < threshold
+    equal = (inside == threshold).nonzero().view(-1)
+    pruned[equal[: num_pruned - int(pruned.sum())]] = True
+    parts = pruned.split([len(look.inside) for look in looks])
+    for (name, weight), look, part in zip(weights.items(), looks, parts):
+        keep = unpack(look.marks, weight.shape)
+        keep.view(-1)[look.positions[part.to(weight.device)]] = False
+        yield name, keep
+
+
+def _search(weights: Mapping[str, Tensor], criterion: Criterion, k: int) -> Tuple[int, int, int]:
+    """Bit pattern of the k-th lowest score, how many equal scores to prune, how many there are."""
+
+    def everything() -> Iterator[Tensor]:
+        pieces = (_finite(*item, criterion) for item in weights.items())
+        return map(torch.as_tensor, chain.from_iterable(pieces))
+
     upper = torch.zeros(1 << 15, dtype=torch.int64)
-    for bits in _finite(weights, criterion):
-        upper += torch.bincount(bits >> 16, minlength=upper.numel()).cpu()
+    for bits in everything():
+        upper += torch.bincount(bits >> 16, minlength=len(upper)).cpu()
     high, below = _bin_of(upper, k)
     lower = torch.zeros(1 << 16, dtype=torch.int64)
-    for bits in _finite(weights, criterion):
+    for bits in everything():
         inside = bits[(bits >> 16) == high] & 0xFFFF
-        lower += torch.bincount(inside, minlength=lower.numel()).cpu()
+        lower += torch.bincount(inside, minlength=len(lower)).cpu()
     low, inside_below = _bin_of(lower, k - below)
-    return _Cut((high << 16) | low, k - below - inside_below, int(lower[low]))
+    return (high << 16) | low, k - below - inside_below, int(lower[low])
 
 
 def _bin_of(counts: Tensor, k: int) -> Tuple[int, int]:
@@ -134,3 +137,34 @@ def _bin_of(counts: Tensor, k: int) -> Tuple[int, int]:
     cumulative = counts.cumsum(0)
     index = int(torch.searchsorted(cumulative, k))
     return index, int(cumulative[index] - counts[index])
+
+
+def _compare(
+    weights: Mapping[str, Tensor], criterion: Criterion, threshold: int, pruned: int, equal: int
+) -> Iterator[Tuple[str, Tensor]]:
+    """Prune what is below ``threshold``, and the first ``pruned`` of the ``equal`` scores at it."""
+    for name, weight in weights.items():
+        keep = torch.empty(weight.numel(), dtype=torch.bool, device=weight.device)
+        start = 0
+        for scores in criterion(name, weight):
+            bits = scores.view(torch.int32)
+            piece = keep[start : start + len(bits)]
+            start += len(bits)
+            if not 0 < pruned < equal:  # all of one kind from here on
+                torch.gt(bits, threshold if pruned else threshold - 1, out=piece)
+                continue
+            torch.gt(bits, threshold, out=piece)
+            positions = (bits == threshold).nonzero().view(-1)
+            piece[positions[pruned:]] = True
+            pruned, equal = max(0, pruned - len(positions)), equal - len(positions)
+        yield name, keep.view(weight.shape)
+
+
+def _finite(name: str, weight: Tensor, criterion: Criterion) -> Iterator[Union[np.ndarray, Tensor]]:
+    """The bit patterns of the scores of a weight, piece by piece."""
+    integers = np.int32 if weight.device.type == "cpu" else torch.int32
+    for scores in criterion(name, weight):
+        bits = _fast(scores).view(integers)
+        if len(bits) and bits.max() >= _INFINITY:
+            raise ValueError(f"{name} holds values that are infinite or not a number")
+        yield bits

@@ -173,7 +173,7 @@ def _read_chapter(folder: Path, path: str) -> Iterator[Candidate | Skipped]:
         except ValueError as error:
             yield Skipped(f"{path}/{name}", str(error))
     for utterance in sorted(texts):
-        reason = f"not found, expected it, for {transcripts.name} has its words"
+        reason = f"not found, though {transcripts.name} has its words"
         yield Skipped(f"{path}/{utterance}.flac", reason)
 
 
@@ -182,7 +182,7 @@ def _words(name: str, texts: list[bytes], transcripts: Path) -> str:
     chapter = transcripts.name.removesuffix(".trans.txt")
     parts = FLAC_NAME.fullmatch(name)
     if parts is None or parts[1] != chapter:
-        raise ValueError(f"its name, expected one like {chapter}-0000.flac")
+        raise ValueError(f"a name that no utterance has, expected one like {chapter}-0000.flac")
     if not transcripts.is_file():
         raise ValueError(f"{transcripts.name} not found, expected it beside the audio")
     if len(texts) != 1:

@@ -7,10 +7,17 @@ import subprocess
 import sys
 from typing import Any, Dict
 
+import torch
+
 
 def peak_gb() -> float:
     """The most memory that this process has held so far, in GB of 2^30 bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def gpu_peak_gb() -> float:
+    """The same of the GPU's memory."""
+    return torch.cuda.max_memory_allocated() / 2**30
 
 
 def measure(script: str, **arguments: Any) -> Dict[str, Any]:

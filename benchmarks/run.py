@@ -1,29 +1,25 @@
 """All benchmarks: each figure a ratio against a named peer of the same run, in fresh processes.
 
-Writes docs/performance.md, its picture, and the numbers behind them as JSON.
+Writes performance.json, and from it performance.md and its picture; with --page from the JSON that
+is there, measuring nothing.
 """
 
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict
 
-import matplotlib
 import selection
 import torch
 from fresh import measure
-from tabulate import tabulate
+from page import write_page
 from tqdm import tqdm
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parent / "docs"
+ROOT = HERE.parent
 GROWTH = {
     "1 M": (1, 288),
     "10 M": (3, 527),
@@ -36,37 +32,50 @@ SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--updates", type=int, default=110, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=DOCS, help="default: docs/")
+    add = parser.add_argument
+    add("--repeats", type=int, default=5, help="of each mask; default: %(default)s")
+    add("--updates", type=int, default=105, help="of each finetuning; default: %(default)s")
+    add("--out", type=Path, default=ROOT / "docs", help="folder to write; default: docs/")
+    add("--page", action="store_true", help="write the page anew from performance.json")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "performance.json"
+    if not args.page:
+        path.write_text(json.dumps(everything(args.repeats, args.updates), indent=1) + "\n")
+    write_page(json.loads(path.read_text()), args.out)
+    print((args.out / "performance.md").read_text())
+
+
+def everything(repeats: int, updates: int) -> Dict:
     results = {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
-        "masks": {size: masks(shape, args.repeats) for size, shape in selection.SHAPES.items()},
-        "growth": growth(args.repeats),
-        "sparsities": sparsities(args.repeats),
+        "masks": masks(repeats),
+        "growth": growth(repeats),
+        "sparsities": sparsities(repeats),
         "files": measure(str(HERE / "selection.py"), layers=12, width=768),
-        "finetuning": finetuning(args.updates),
+        "finetuning": finetuning(updates),
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
-    (args.out / "performance.md").write_text(page(results))
-    picture(results, args.out / "performance.png")
-    print(page(results))
+    if torch.cuda.is_available():
+        results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
+    return results
 
 
-def mask(contender: str, shape, sparsity: float, repeats: int) -> Dict:
+def mask(contender: str, shape, sparsity: float, repeats: int, device: str = "cpu") -> Dict:
     layers, width = shape
     return measure(
         str(HERE / "selection.py"),
         contender=contender, layers=layers, width=width, sparsity=sparsity, repeats=repeats,
+        device=device,
     )  # fmt: skip
 
 
-def masks(shape, repeats: int) -> Dict[str, Dict]:
-    bar = tqdm(selection.CONTENDERS, desc=f"masks, {shape[0]} layers of {shape[1]}")
-    return {contender: mask(contender, shape, 0.5, repeats) for contender in bar}
+def masks(repeats: int, device: str = "cpu") -> Dict[str, Dict]:
+    pairs = [(size, c) for size in selection.SHAPES for c in selection.CONTENDERS]
+    found: Dict[str, Dict] = {size: {} for size in selection.SHAPES}
+    for size, contender in tqdm(pairs, desc=f"masks, {device}"):
+        found[size][contender] = mask(contender, selection.SHAPES[size], 0.5, repeats, device)
+    return found
 
 
 def growth(repeats: int) -> Dict[str, Dict]:
@@ -82,118 +91,20 @@ def sparsities(repeats: int) -> Dict[str, Dict]:
 
 
 def finetuning(updates: int) -> Dict[str, Dict]:
-    runs = HERE.parent / "runs" / "bench"
+    """Both tasks twice, in turns: a machine that slows down slows both."""
+    runs = ROOT / "runs" / "bench"
     encoder, data = runs / "encoder.pt", runs / "data"
     code = "import sys, pathlib, finetuning as f; f.write_base_encoder(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(encoder)], check=True, cwd=HERE)
-    manifests = HERE.parent / "manifests"
-    script = [sys.executable, str(manifests / "mini.py"), str(manifests / "mini"), str(data)]
-    subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
+    script = [ROOT / "manifests" / "mini.py", ROOT / "manifests" / "mini", data]
+    subprocess.run([sys.executable, *map(str, script)], check=True, stdout=subprocess.DEVNULL)
     arguments = dict(encoder=str(encoder), data=str(data), updates=updates)
-    bar = tqdm(("stock", "parp"), desc="finetuning")
-    return {t: measure(str(HERE / "finetuning.py"), task=t, **arguments) for t in bar}
-
-
-def spread(seconds: List[float]) -> str:
-    return f"{statistics.median(seconds):.3f} ({min(seconds):.3f} to {max(seconds):.3f})"
-
-
-def page(results: Dict) -> str:
-    text = [
-        "# Performance",
-        "",
-        "Made by `make bench`; the numbers behind it are in [performance.json](performance.json).",
-        f"Machine: {results['machine']}. Each row is a fresh process; times are medians, with the",
-        "least and the greatest of the repeats.",
-        "",
-        "![growth with the number of weights](performance.png)",
-        "",
-        "## One mask at sparsity 0.5",
-        "",
-    ]
-    rows = []
-    for size, contenders in results["masks"].items():
-        bare = statistics.median(contenders["bare pass in place"]["seconds"])
-        slow = statistics.median(contenders["global_unstructured"]["seconds"])
-        for name, found in contenders.items():
-            median = statistics.median(found["seconds"])
-            ratios = (f"{median / bare:.2f}", f"{slow / median:.1f}")
-            rows.append(
-                (f"{size}: {name}", spread(found["seconds"]), *ratios, f"{found['extra_gb']:.2f}")
-            )
-    headers = (
-        "",
-        "seconds",
-        "times the bare pass",
-        "times faster than torch",
-        "GB beside the weights",
-    )
-    text += [table(rows, headers), "", "## Growth", ""]
-    rows = [
-        (size, f"{found['mask']['weights']:,}", spread(found["mask"]["seconds"]), ratio(found))
-        for size, found in results["growth"].items()
-    ]
-    text += [table(rows, ("", "weights", "seconds", "times the bare pass")), "", "## Sparsity", ""]
-    rows = [(s, spread(found["seconds"])) for s, found in results["sparsities"].items()]
-    files, tuned = results["files"], results["finetuning"]
-    stock, parp = tuned["stock"], tuned["parp"]
-    share = sum(stock["seconds"]) / sum(parp["seconds"])
-    text += [
-        table(rows, ("sparsity", "seconds, base")),
-        "",
-        "## Mask files",
-        "",
-        f"{files['bits']:.3f} bits a weight; the form of the paper's authors: "
-        f"{files['authors_bits']:.1f}.",
-        "",
-        "## Finetuning",
-        "",
-        "wav2vec 2.0 base (random weights), 5 s a batch, re-pruned every 50 updates. Peer: stock",
-        f"`audio_finetuning` + `wav2vec_ctc`: PARP makes {share:.3f} times the updates a second.",
-        "",
-    ]
-    rows = [
-        (
-            n,
-            f"{1 / statistics.mean(f['seconds']):.3f}",
-            f"{f['startup']:.1f}",
-            f"{f['first']:.2f}",
-            f"{f['gb']:.2f}",
-        )
-        for n, f in tuned.items()
-    ]
-    headers = ("", "updates a second", "seconds to the first update", "first update", "peak GB")
-    return "\n".join([*text, table(rows, headers), ""])
-
-
-def ratio(found: Dict) -> str:
-    ours, bare = (statistics.median(found[c]["seconds"]) for c in ("mask", "bare pass in place"))
-    return f"{ours / bare:.2f}"
-
-
-def table(rows: List, headers) -> str:
-    align = ("left",) + ("right",) * (len(headers) - 1)
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
-
-
-def picture(results: Dict, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
-    series = {
-        "mask": results["growth"],
-        "bare pass in place": results["growth"],
-        "global_unstructured": results["masks"],
-        "cat + kthvalue": results["masks"],
-    }
-    for contender, sizes in series.items():
-        found = [contenders[contender] for contenders in sizes.values()]
-        medians = [statistics.median(f["seconds"]) for f in found]
-        axes.loglog([f["weights"] for f in found], medians, "o-", label=contender)
-    axes.set_xlabel("prunable weights")
-    axes.set_ylabel("seconds")
-    axes.set_title("One mask at sparsity 0.5")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    found: Dict[str, Dict] = {}
+    for task in tqdm(("stock", "parp", "parp", "stock"), desc="finetuning"):
+        run = measure(str(HERE / "finetuning.py"), task=task, **arguments)
+        for key, value in run.items():
+            found.setdefault(task, {}).setdefault(key, []).append(value)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Callable, Dict
 
 import torch
-from fresh import peak_gb
+from fresh import gpu_peak_gb, peak_gb
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from parp_fairseq.pruning import magnitude_mask
+from parp_fairseq.pruning.outside import put_back, take
 
 SHAPES = {"base": (12, 768), "large": (24, 1024)}
 PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
@@ -36,65 +37,98 @@ def draw_weights(model: nn.Module) -> None:
         nn.init.normal_(param, std=0.02)
 
 
-def our_mask(model: nn.Module, sparsity: float) -> None:
-    magnitude_mask(dict(model.named_parameters()), sparsity)
+# A contender is made ready for a model and a sparsity; what it returns is timed.
+Contender = Callable[[nn.Module, float], Callable[[], object]]
 
 
-def our_mask_applied(model: nn.Module, sparsity: float) -> None:
+def our_mask(model: nn.Module, sparsity: float):
     params = dict(model.named_parameters())
-    magnitude_mask(params, sparsity).apply_(params)
+    return lambda: magnitude_mask(params, sparsity)
 
 
-def global_unstructured(model: nn.Module, sparsity: float) -> None:
-    pairs = [
-        (module, name)
-        for module in model.modules()
-        if isinstance(module, nn.Linear)
-        for name in ("weight", "bias")
-    ]
-    prune.global_unstructured(pairs, prune.L1Unstructured, amount=sparsity)
-    for module, name in pairs:
-        prune.remove(module, name)
+def our_mask_applied(model: nn.Module, sparsity: float):
+    params = dict(model.named_parameters())
+    return lambda: magnitude_mask(params, sparsity).apply_(params)
 
 
-@torch.no_grad()
-def kthvalue(model: nn.Module, sparsity: float) -> None:
-    joined = torch.cat([param.abs().view(-1) for param in model.parameters()])
-    threshold = joined.kthvalue(round(sparsity * joined.numel())).values
-    for param in model.parameters():
-        param.mul_(param.abs() > threshold)
+def eval_and_train(model: nn.Module, sparsity: float):
+    """To the subnetwork, and back to all weights."""
+    params = dict(model.named_parameters())
+    mask = magnitude_mask(params, sparsity)
+
+    def switch() -> None:
+        values = take(mask, params)
+        mask.apply_(params)
+        put_back(mask, params, values)
+
+    return switch
 
 
-@torch.no_grad()
-def bare_pass(model: nn.Module, sparsity: float) -> None:
-    for param in model.parameters():
-        param.mul_(param.abs() > 0.0135)
+def global_unstructured(model: nn.Module, sparsity: float):
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    pairs = [(module, name) for module in linear for name in ("weight", "bias")]
+
+    def prune_and_remove() -> None:
+        prune.global_unstructured(pairs, prune.L1Unstructured, amount=sparsity)
+        for module, name in pairs:
+            prune.remove(module, name)
+
+    return prune_and_remove
 
 
-CONTENDERS: Dict[str, Callable[[nn.Module, float], None]] = {
+def kthvalue(model: nn.Module, sparsity: float):
+    @torch.no_grad()
+    def join_and_cut() -> None:
+        joined = torch.cat([param.abs().view(-1) for param in model.parameters()])
+        threshold = joined.kthvalue(round(sparsity * joined.numel())).values
+        for param in model.parameters():
+            param.mul_(param.abs() > threshold)
+
+    return join_and_cut
+
+
+def bare_pass(model: nn.Module, sparsity: float):
+    @torch.no_grad()
+    def mask_by_a_known_threshold() -> None:
+        for param in model.parameters():
+            param.mul_(param.abs() > 0.0135)
+
+    return mask_by_a_known_threshold
+
+
+CONTENDERS: Dict[str, Contender] = {
     "mask": our_mask,
     "mask, applied": our_mask_applied,
+    "eval() and train()": eval_and_train,
     "global_unstructured": global_unstructured,
     "cat + kthvalue": kthvalue,
     "bare pass in place": bare_pass,
 }
 
 
-def run(contender: str, layers: int, width: int, sparsity: float, repeats: int) -> Dict:
+def run(
+    contender: str, layers: int, width: int, sparsity: float, repeats: int, device: str = "cpu"
+) -> Dict:
     """Seconds of each repeat, and GB taken at the most beside the weights."""
+    peak, wait = peak_gb, lambda: None
+    if device != "cpu":
+        peak, wait = gpu_peak_gb, torch.cuda.synchronize
     torch.manual_seed(0)
-    model = make_model(layers, width)
+    model = make_model(layers, width).to(device)
     draw_weights(model)
-    bare_pass(model, sparsity)  # what torch sets up for itself is nobody's memory
+    bare_pass(model, sparsity)()  # what torch sets up for itself is nobody's time or memory
     draw_weights(model)
-    before, seconds = peak_gb(), []
+    before, seconds = peak(), []
     for _ in range(repeats):
+        timed = CONTENDERS[contender](model, sparsity)
+        wait()
         start = time.perf_counter()
-        CONTENDERS[contender](model, sparsity)
+        timed()
+        wait()
         seconds.append(time.perf_counter() - start)
         draw_weights(model)
     weights = sum(param.numel() for param in model.parameters())
-    return {"seconds": seconds, "extra_gb": peak_gb() - before, "weights": weights}
+    return {"seconds": seconds, "extra_gb": peak() - before, "weights": weights}
 
 
 def file_size(layers: int, width: int) -> Dict:

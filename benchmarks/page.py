@@ -1,0 +1,148 @@
+"""The page of the benchmarks: docs/performance.md and its picture, from what was measured."""
+
+from pathlib import Path
+from statistics import median
+from typing import Dict, Iterable, List, Sequence
+
+import matplotlib
+from tabulate import tabulate
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+PAGE = """\
+# Performance
+
+Made by `make bench`; the numbers behind it are in [performance.json](performance.json).
+Machine: {machine}. Each row is a fresh process. Times are medians in seconds, with the least and
+the greatest of {repeats} repeats; memory is what a process held at the most beside the weights.
+
+![time by the number of weights](performance.png)
+
+## One mask at sparsity 0.5
+
+Base and large are the prunable weights of wav2vec 2.0: 85.0 and 302.2 million. "mask" makes one,
+"mask, applied" zeroes the weights too; "eval() and train()" goes to the subnetwork and back to all
+weights, two passes. Peers: `torch.nn.utils.prune.global_unstructured`, with which the paper's code
+prunes; all magnitudes joined and cut by `kthvalue`; and the bare pass `p.mul_(p.abs() > t)`, which
+knows its threshold.
+
+{masks}
+{gpu}
+## Growth
+
+{growth}
+
+## Sparsity
+
+{sparsities}
+
+## Mask files
+
+{bits:.3f} bits a weight; the form of the paper's authors: {authors_bits:.1f}.
+
+## Finetuning
+
+wav2vec 2.0 base (random weights), batches of 5 s, {updates} updates, re-pruned every 50; two runs
+each, in turns. Peer: stock `audio_finetuning` + `wav2vec_ctc`. PARP makes **{throughput:.3f}**
+times its updates a second.
+
+{finetuning}
+"""
+GPU = """
+## One mask on a GPU: {name}
+
+{masks}
+"""
+
+
+def write_page(results: Dict, folder: Path) -> None:
+    """performance.md and performance.png in ``folder``."""
+    files, tuned = results["files"], results["finetuning"]
+    seconds = {task: sum(map(sum, runs["seconds"])) for task, runs in tuned.items()}
+    gpu = "gpu" in results and GPU.format(
+        name=results["gpu"], masks=masks_table(results["gpu_masks"])
+    )
+    text = PAGE.format(
+        machine=results["machine"],
+        repeats=len(results["sparsities"]["0.5"]["seconds"]),
+        masks=masks_table(results["masks"]),
+        gpu=gpu or "",
+        growth=growth_table(results["growth"]),
+        sparsities=table(
+            ("sparsity", "seconds, base"),
+            ((s, spread(found["seconds"])) for s, found in results["sparsities"].items()),
+        ),
+        **files,
+        updates=len(tuned["parp"]["seconds"][0]) + 1,
+        throughput=seconds["stock"] / seconds["parp"],
+        finetuning=finetuning_table(tuned),
+    )
+    (folder / "performance.md").write_text(text)
+    picture(results, folder / "performance.png")
+
+
+def masks_table(sizes: Dict[str, Dict]) -> str:
+    headers = ("", "seconds", "times the bare pass", "times as fast as torch", "GB", "% of weights")
+    rows = []
+    for size, contenders in sizes.items():
+        bare, slow = (
+            median(contenders[peer]["seconds"])
+            for peer in ("bare pass in place", "global_unstructured")
+        )
+        for name, found in contenders.items():
+            middle = median(found["seconds"])
+            share = found["extra_gb"] * 2**30 / (4 * found["weights"])
+            ratios = (f"{middle / bare:.2f}", f"{slow / middle:.1f}")
+            memory = (f"{found['extra_gb']:.3f}", f"{share:.1%}")
+            rows.append((f"{size}: {name}", spread(found["seconds"]), *ratios, *memory))
+    return table(headers, rows)
+
+
+def growth_table(sizes: Dict[str, Dict]) -> str:
+    rows = []
+    for size, found in sizes.items():
+        ours, bare = (median(found[c]["seconds"]) for c in ("mask", "bare pass in place"))
+        weights, seconds = found["mask"]["weights"], spread(found["mask"]["seconds"])
+        rows.append((size, f"{weights:,}", seconds, f"{ours / bare:.2f}"))
+    return table(("", "weights", "seconds", "times the bare pass"), rows)
+
+
+def finetuning_table(tasks: Dict[str, Dict]) -> str:
+    headers = ("", "updates a second", "seconds of start-up", "of the first update", "peak GB")
+    rows = []
+    for task, runs in tasks.items():
+        rates = [len(seconds) / sum(seconds) for seconds in runs["seconds"]]
+        others = (spread(runs[key]) for key in ("startup", "first", "gb"))
+        rows.append((task, spread(rates), *others))
+    return table(headers, rows)
+
+
+def spread(values: List[float]) -> str:
+    return f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    align = ("left",) + ("right",) * (len(headers) - 1)
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def picture(results: Dict, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    series = {
+        "global_unstructured": results["masks"],
+        "cat + kthvalue": results["masks"],
+        "mask": results["growth"],
+        "bare pass in place": results["growth"],
+    }
+    for contender, sizes in series.items():
+        found = [contenders[contender] for contenders in sizes.values()]
+        middles = [median(f["seconds"]) for f in found]
+        axes.loglog([f["weights"] for f in found], middles, "o-", label=contender)
+    axes.set_xlabel("prunable weights")
+    axes.set_ylabel("seconds")
+    axes.set_title("One mask at sparsity 0.5")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -19,6 +19,7 @@ from phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
 from sentencepiece_labels import train, write_units
 from speakers import write_speakers
 from text import language_of
+from tqdm import tqdm
 
 LABELS = ("ltr", "phn", "spm")
 OPTIONS_OF = {"lexicon": "phn", "vocab_size": "spm"}
@@ -92,6 +93,9 @@ def check_options(args: argparse.Namespace) -> None:
         )
     if lists and args.train_minutes:
         raise ValueError("--train-minutes: lists are given too, expected the one or the other")
+    for split in ("valid", "test"):
+        if getattr(args, f"{split}_minutes") and not args.train_minutes:
+            raise ValueError(f"--{split}-minutes: expected --train-minutes with it")
 
 
 def make_phonemizer(args: argparse.Namespace) -> Optional[Phonemizer]:
@@ -108,8 +112,8 @@ def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, 
         pool = read_rows(folder / POOL, args.lang, intake.skipped)
         speakers = Speakers(once({POOL: pool}, intake.skipped)[POOL], args.seed)
         return {
-            "test": intake.fill("test", speakers.one_by_one(), args.test_minutes),
-            "valid": intake.fill("valid", speakers.one_by_one(), args.valid_minutes),
+            "test": intake.fill("test", speakers.one_by_one(), args.test_minutes or 60),
+            "valid": intake.fill("valid", speakers.one_by_one(), args.valid_minutes or 20),
             "train": intake.fill("train", speakers.in_turn(), args.train_minutes),
         }
     if args.train_list:
@@ -117,7 +121,8 @@ def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, 
         rows = listed(folder, args.lang, lists, intake.skipped)
     else:
         rows = official(folder, args.lang, intake.skipped)
-    return {split: intake.convert(intake.read(rows[split])) for split in SPLITS}
+    bars = {split: tqdm(rows[split], desc=f"reading {split}", unit="row") for split in SPLITS}
+    return {split: intake.convert(intake.read(bars[split])) for split in SPLITS}
 
 
 def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Path) -> None:
@@ -178,8 +183,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     add("--vocab-size", type=above(int, 0), metavar="N", help="sentencepiece units; default: 100")
     add("--train-minutes", type=minutes, metavar="M", help="default: the release's own splits")
-    add("--valid-minutes", type=minutes, default=20, metavar="M", help="default: %(default)s")
-    add("--test-minutes", type=minutes, default=60, metavar="M", help="default: %(default)s")
+    add("--valid-minutes", type=minutes, metavar="M", help="of the subset; default: 20")
+    add("--test-minutes", type=minutes, metavar="M", help="of the subset; default: 60")
     add("--seed", type=int, default=1, metavar="N", help="of the subset; default: %(default)s")
     for split in reversed(SPLITS):
         add(f"--{split}-list", type=Path, metavar="FILE", help=f"names of the clips of {split}")

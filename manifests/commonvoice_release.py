@@ -60,7 +60,7 @@ def read_rows(tsv: Path, code: str, skipped: list[Skipped]) -> Iterator[Row]:
         locale = row.get("locale", code)
         if not row["path"]:
             skipped.append(Skipped(where, "no path"))
-        elif Path(clip).name != clip or clip != clip.strip():
+        elif Path(clip).name != clip or clip != clip.strip() or not clip.isprintable():
             skipped.append(Skipped(where, f"path {row['path']!r}, expected a file name"))
         elif not row["client_id"]:
             skipped.append(Skipped(clip, "no client_id"))

@@ -12,15 +12,15 @@ from text import BadText, Language, normalise
 # "phones" of "words"; raises BadText where there are none. All are separated by one space.
 Phonemizer = Callable[[str], str]
 
-# espeak-ng's names of CommonVoice's languages, where they differ.
-VOICES = {"en": "en-us", "fr": "fr-fr", "sv-SE": "sv", "zh-TW": "cmn", "zh-CN": "cmn"}
+# espeak-ng's names of languages, where they are not the first part of CommonVoice's.
+VOICES = {"en": "en-us", "fr": "fr-fr", "zh-CN": "cmn", "zh-HK": "yue", "zh-TW": "cmn"}
 
 
 def lexicon_phonemizer(path: Path, language: Language) -> Phonemizer:
     """Looks words up in a file with a line "word phone phone ..." for each.
 
-    Words are normalised as transcripts are. Of several pronunciations the first counts, whether the
-    others repeat the word or number it, as in "read(2)".
+    Words are normalised as transcripts are; in a language without spaces they are characters. Of
+    several pronunciations the first counts, whether others repeat the word or number it: "read(2)".
 
     Raises:
         ValueError: a line has no phone, or there is no line; the message names the file.
@@ -39,10 +39,11 @@ def lexicon_phonemizer(path: Path, language: Language) -> Phonemizer:
         raise ValueError(f"{path}: found no word of the language, expected a lexicon")
 
     def look_up(words: str) -> str:
-        missing = [word for word in words.split() if word not in phones_of]
+        keys = words.split() if language.spaced else list(words)
+        missing = [key for key in keys if key not in phones_of]
         if missing:
             raise BadText(f"the lexicon lacks {', '.join(map(repr, missing))}")
-        return " ".join(phones_of[word] for word in words.split())
+        return " ".join(phones_of[key] for key in keys)
 
     return look_up
 
@@ -66,7 +67,8 @@ def espeak_phonemizer(code: str) -> Phonemizer:
     # The one that pip installed, with its data: another version may pronounce otherwise.
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-    voice, known = VOICES.get(code, code), EspeakBackend.supported_languages()
+    voice = VOICES.get(code, code.partition("-")[0])
+    known = EspeakBackend.supported_languages()
     if voice not in known:
         raise ValueError(
             f"--lang: espeak-ng does not know {voice!r}, expected a --lexicon, or one of"
@@ -80,7 +82,7 @@ def espeak_phonemizer(code: str) -> Phonemizer:
     def ask(words: str) -> str:
         [phones] = espeak.phonemize([words], separator, strip=True)
         if not phones:
-            # A loan word, or a character that it spells out in English.
+            # A loan word, or pinyin that its Mandarin lacks and that it then reads in English.
             raise BadText("espeak-ng reads some of it as another language")
         return " ".join(phones.split())
 

@@ -194,6 +194,7 @@ OPTIONS = {
         ["--train-list=x", "--valid-list=x", "--test-list=x"],
         "x: not found, expected a text file",
     ),
+    "a test of no subset": (["--test-minutes=1"], "--test-minutes: expected --train-minutes"),
     "no minutes": (["--train-minutes=0"], "'0', expected a number greater than 0"),
     "labels": (["--labels=wrd"], "invalid choice: 'wrd'"),
     "no such lexicon": (["--labels=phn", "--lexicon=x"], "x: not found, expected a text file"),

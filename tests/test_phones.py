@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-MANIFESTS = Path(__file__).parents[1] / "manifests"
 sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 
 import phones
 from text import BadText, language_of
+
+MANIFESTS = Path(phones.__file__).parent
 
 READ = [
     ("es", "el niño come", "e l n i ɲ o k o m e"),

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 import soxr
-from manifest import replacing
+from manifest import RATE, replacing
 
-RATE = 16_000  # Hz, of wav2vec 2.0
 SHORTEST = 0.1  # seconds: less gives the encoder a handful of frames
 LONGEST = 60.0  # seconds: the longest utterance of LibriSpeech has 35
 FULL_SCALE = 2**15

@@ -7,7 +7,7 @@ Speakers of one split are not heard in another.
 import argparse
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -17,15 +17,16 @@ from typing import Optional
 import numpy as np
 import soundfile
 import soxr
-from manifest import Utterance, replacing, write_letter_dictionary, write_split
+from audio import FULL_SCALE, RATE, write_flac
+from command import above, add_jobs, corpus_parser, names, run
+from manifest import Utterance, write_letter_dictionary, write_split
+from speakers import write_speakers
 from tqdm import tqdm
 
 WORDS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 RECORDED_RATE = 8_000  # Hz, of the data set
-WRITTEN_RATE = 16_000  # Hz, of wav2vec 2.0
 PAUSE_MS = (50, 200)  # shortest and longest
 SPLITS = ("train", "valid", "test")
-FULL_SCALE = 2**15
 NAME = re.compile(r"([0-9])_(.+)_[0-9]+\.wav")
 
 EPILOG = """\
@@ -36,8 +37,8 @@ A recording serves in several digit strings of its split when the split asks for
 its speakers recorded. Strings are dealt from shuffled decks, one a speaker, so that no recording of
 a speaker is used a second time before all are used once, and no speaker more than another.
 
-DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt and audio/{train,valid,test}/*.flac. The
-same options give the same bytes, whatever --jobs is.
+DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt, speakers.tsv and
+audio/{train,valid,test}/*.flac. The same options give the same bytes, whatever --jobs is.
 
 example:
   python manifests/fsdd.py free-spoken-digit-dataset/recordings data/fsdd
@@ -58,6 +59,7 @@ class DigitString:
     """One utterance to be: recordings, and the pauses between them in samples at RECORDED_RATE."""
 
     name: str
+    speaker: str
     recordings: tuple[Recording, ...]
     pauses: tuple[int, ...]
 
@@ -141,8 +143,8 @@ def assign_speakers(
             f"SOURCE: {len(free)} speakers ({', '.join(free)}), expected {len(SPLITS)} or more,"
             " for no speaker may be in two splits"
         )
-    for option, names in (("--valid-speakers", valid), ("--test-speakers", test)):
-        for name in names or ():
+    for option, chosen in (("--valid-speakers", valid), ("--test-speakers", test)):
+        for name in chosen or ():
             if name not in speakers:
                 raise ValueError(f"{option}: {name!r}, expected one of {', '.join(free)}")
     both = sorted(set(valid or ()) & set(test or ()))
@@ -185,6 +187,7 @@ def plan_split(
         strings.append(
             DigitString(
                 f"{speaker}_{len(strings):05d}.flac",
+                speaker,
                 tuple(decks[speaker].draw() for _ in range(count)),
                 tuple(rng.randint(shortest, longest) for _ in range(count - 1)),
             )
@@ -194,17 +197,12 @@ def plan_split(
 
 
 def write_audio(string: DigitString, folder: Path) -> int:
-    """Joins, resamples and writes one digit string as 16-bit FLAC; returns its samples."""
+    """Joins, resamples and writes one digit string as FLAC; returns its samples at RATE."""
     pieces = [string.recordings[0].samples]
     for pause, recording in zip(string.pauses, string.recordings[1:]):
         pieces += [np.zeros(pause, np.int16), recording.samples]
     joined = np.concatenate(pieces) / FULL_SCALE
-    # soxr dithers what it returns as integers: silence would become noise.
-    resampled = soxr.resample(joined, RECORDED_RATE, WRITTEN_RATE) * FULL_SCALE
-    samples = np.clip(np.rint(resampled), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    with replacing(folder / string.name) as temporary:
-        soundfile.write(temporary, samples, WRITTEN_RATE, subtype="PCM_16", format="FLAC")
-    return len(samples)
+    return write_flac(folder / string.name, soxr.resample(joined, RECORDED_RATE, RATE))
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -219,6 +217,7 @@ def prepare(args: argparse.Namespace) -> None:
     for split in SPLITS:
         (args.dest / f"{split}.tsv").unlink(missing_ok=True)
     root = args.dest / "audio"
+    speaker_of: dict[str, str] = {}
     for split in SPLITS:
         strings = plan_split(
             {name: speakers[name] for name in assigned[split]},
@@ -238,44 +237,18 @@ def prepare(args: argparse.Namespace) -> None:
         if split == "train":
             write_letter_dictionary(args.dest, [string.words for string in strings])
         write_split(args.dest, split, root, utterances)
+        speaker_of |= {f"{split}/{string.name}": string.speaker for string in strings}
         print(
-            f"{split}: {len(strings)} strings, {sum(frames) / WRITTEN_RATE / 60:.1f} minutes,"
+            f"{split}: {len(strings)} strings, {sum(frames) / RATE / 60:.1f} minutes,"
             f" speakers {', '.join(assigned[split])}"
         )
-
-
-def above(kind: Callable[[str], float], bound: float) -> Callable[[str], float]:
-    """An argparse type: a finite number of `kind`, greater than `bound`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = bound
-        if not bound < value < float("inf"):
-            noun = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r}, expected a {noun} greater than {bound}")
-        return value
-
-    return parse
-
-
-def names(text: str) -> list[str]:
-    """An argparse type: names separated by commas."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
-    return found
+    write_speakers(args.dest, speaker_of)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = corpus_parser(__doc__, EPILOG, "folder of {digit}_{speaker}_{index}.wav")
     add = parser.add_argument
     minutes, count = above(float, 0), above(int, 0)
-    add("source", metavar="SOURCE", type=Path, help="folder of {digit}_{speaker}_{index}.wav")
-    add("dest", metavar="DEST", type=Path, help="folder to write; made where it is missing")
     add("--train-minutes", type=minutes, default=10.0, metavar="M", help="default: %(default)s")
     add("--valid-minutes", type=minutes, default=2.0, metavar="M", help="default: %(default)s")
     add("--test-minutes", type=minutes, default=3.0, metavar="M", help="default: %(default)s")
@@ -285,12 +258,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     add("--min-digits", type=count, default=3, metavar="N", help="a string; default: %(default)s")
     add("--max-digits", type=count, default=7, metavar="N", help="a string; default: %(default)s")
     add("--seed", type=int, default=1, metavar="N", help="of all random choices; default: 1")
-    add("--jobs", type=count, default=1, metavar="N", help="threads; default: %(default)s")
-    args = parser.parse_args(argv)
-    try:
-        prepare(args)
-    except (ValueError, OSError, soundfile.LibsndfileError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    add_jobs(parser)
+    run(parser, prepare, argv)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,9 @@ def prepare(args: argparse.Namespace) -> None:
             f"{split.name}: {len(utterances)} utterances, {hours:.2f} hours,"
             f" {len(left_out)} skipped"
         )
+    missing = [name for name in EVALUATION if name not in {f for s in splits for f in s.folders}]
+    if missing:
+        print(f"not in {args.source}: {', '.join(missing)}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

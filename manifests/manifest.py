@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORD_END = "|"
+RATE = 16_000  # Hz, of wav2vec 2.0
 
 
 @dataclass(frozen=True)

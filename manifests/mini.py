@@ -1,58 +1,67 @@
-"""Writes fairseq manifests of the mini corpus, which lies in manifests/mini/.
-
-usage: python manifests/mini.py manifests/mini DEST
-"""
+"""Writes fairseq manifests of the mini corpus, which lies in manifests/mini/."""
 
 import argparse
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-from manifest import Utterance, write_letter_dictionary, write_split
+from command import corpus_parser, run
+from manifest import RATE, Utterance, write_letter_dictionary, write_split
+from speakers import write_speakers
 
 SPLITS = ("train", "valid", "test")
 
+EPILOG = """\
+DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt and speakers.tsv; the audio stays where it
+is.
 
-def read_transcripts(source: Path) -> dict[str, list[Utterance]]:
-    """The utterances of each split, from transcripts.tsv: split, path, frames, voice, words."""
+example:
+  python manifests/mini.py manifests/mini data/mini
+"""
+
+
+def read_table(source: Path) -> list[dict[str, str]]:
+    """The rows of transcripts.tsv: split, path, frames, voice, words.
+
+    Raises:
+        ValueError: the table, audio that it lists, or a split is missing.
+    """
     table = source / "transcripts.tsv"
     if not table.is_file():
         raise ValueError(f"{table}: not found, expected the table that comes with the corpus")
-    utterances: dict[str, list[Utterance]] = defaultdict(list)
     with table.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines, delimiter="\t"):
-            audio = source / "audio" / row["path"]
-            if not audio.is_file():
-                raise ValueError(f"{audio}: not found, expected the audio that {table} lists")
-            utterances[row["split"]].append(
-                Utterance(row["path"], int(row["frames"]), row["words"].upper())
-            )
-    missing = [split for split in SPLITS if not utterances[split]]
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    for row in rows:
+        audio = source / "audio" / row["path"]
+        if not audio.is_file():
+            raise ValueError(f"{audio}: not found, expected the audio that {table} lists")
+    missing = [split for split in SPLITS if split not in {row["split"] for row in rows}]
     if missing:
         raise ValueError(f"{table}: found no {', '.join(missing)}, expected all of {SPLITS}")
-    return utterances
+    return rows
 
 
-def write_manifests(source: Path, dest: Path) -> None:
-    utterances = read_transcripts(source)
-    write_letter_dictionary(dest, [utterance.words for utterance in utterances["train"]])
+def prepare(args: argparse.Namespace) -> None:
+    """Writes the manifests; what is missing is found before anything is written."""
+    rows = read_table(args.source)
+    utterances: dict[str, list[Utterance]] = defaultdict(list)
+    for row in rows:
+        utterance = Utterance(row["path"], int(row["frames"]), row["words"].upper())
+        utterances[row["split"]].append(utterance)
+    write_letter_dictionary(args.dest, [utterance.words for utterance in utterances["train"]])
+    # A voice is en-gb+m4-p32-s143-g1: accent, speaker, and how it is bent.
+    speaker_of = {row["path"]: row["voice"].partition("+")[2].partition("-")[0] for row in rows}
+    write_speakers(args.dest, speaker_of)
     for split in SPLITS:
-        write_split(dest, split, source / "audio", utterances[split])
-        minutes = sum(utterance.frames for utterance in utterances[split]) / 16_000 / 60
+        write_split(args.dest, split, args.source / "audio", utterances[split])
+        minutes = sum(utterance.frames for utterance in utterances[split]) / RATE / 60
         print(f"{split}: {len(utterances[split])} utterances, {minutes:.1f} minutes")
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, help="folder with transcripts.tsv and audio/")
-    parser.add_argument("dest", type=Path, help="folder for the manifests; made if it is not there")
-    args = parser.parse_args(argv)
-    try:
-        write_manifests(args.source, args.dest)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = corpus_parser(__doc__, EPILOG, "folder with transcripts.tsv and audio/")
+    run(parser, prepare, argv)
 
 
 if __name__ == "__main__":

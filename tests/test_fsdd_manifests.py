@@ -98,6 +98,9 @@ def listen(path: Path) -> tuple[list[int], list[int], list[int]]:
 
 def test_each_utterance_is_what_its_transcript_says(dest: Path) -> None:
     known = recordings()
+    header, *rows = (dest / "speakers.tsv").read_text().splitlines()
+    assert header == "path\tspeaker"
+    speaker_of = dict(row.split("\t") for row in rows)
     for split, minutes in MINUTES.items():
         utterances = read_split(dest, split)
         for path, frames, words, letters in utterances:
@@ -110,7 +113,9 @@ def test_each_utterance_is_what_its_transcript_says(dest: Path) -> None:
             assert letters == " ".join(words.replace(" ", "|")) + " |"
             speakers = {known[number][0] for number in numbers}
             assert len(speakers) == 1
-            assert SPLIT_OF[speakers.pop()] == split
+            speaker = speakers.pop()
+            assert SPLIT_OF[speaker] == split
+            assert speaker_of[f"{split}/{path.name}"] == speaker
             for number, length in zip(numbers, lengths):
                 assert length == pytest.approx(2 * int((0.2 + 0.001 * number) * 8000), abs=60)
             assert all(0.05 * 16000 - 60 <= pause <= 0.2 * 16000 + 60 for pause in pauses)
@@ -118,7 +123,8 @@ def test_each_utterance_is_what_its_transcript_says(dest: Path) -> None:
         longest = max(frames for _, frames, _, _ in utterances) / 16000 / 60
         assert minutes <= total < minutes + longest
     assert sorted(path.name for path in dest.iterdir()) == sorted(
-        ["audio", "dict.ltr.txt"] + [f"{s}.{e}" for s in MINUTES for e in ("ltr", "tsv", "wrd")]
+        ["audio", "dict.ltr.txt", "speakers.tsv"]
+        + [f"{s}.{e}" for s in MINUTES for e in ("ltr", "tsv", "wrd")]
     )
 
 

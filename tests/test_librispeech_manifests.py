@@ -95,7 +95,13 @@ def test_ten_minutes(corpora: Path, tmp_path: Path) -> None:
         "dict.ltr.txt": DICTIONARY,
         "skipped.tsv": "clip\treason\n",
     }
-    assert printed.splitlines()[0] == "train: 4 utterances, 0.00 hours, 0 skipped"
+    assert printed.splitlines() == [
+        "train: 4 utterances, 0.00 hours, 0 skipped",
+        "dev_clean: 2 utterances, 0.00 hours, 0 skipped",
+        "dev_other: 3 utterances, 0.00 hours, 0 skipped",
+        "test_clean: 1 utterances, 0.00 hours, 0 skipped",
+        "test_other: 1 utterances, 0.00 hours, 0 skipped",
+    ]
 
 
 def paths(dest: Path, split: str = "train") -> list[str]:
@@ -129,7 +135,8 @@ def test_whole_splits_and_a_source_that_is_librispeech_itself(tmp_path: Path) ->
         "train-clean-100/103/1240/103-1240-0000.flac",
         "train-clean-360/100/121669/100-121669-0000.flac",
     ]
-    prepare_ok(libri, tmp_path / "evaluation")
+    printed = prepare_ok(libri, tmp_path / "evaluation").splitlines()
+    assert printed[1:] == [f"not in {libri}: dev-clean, test-clean, test-other"]
     assert sorted(contents(tmp_path / "evaluation")) == [
         "dev_other.ltr", "dev_other.tsv", "dev_other.wrd", "dict.ltr.txt", "skipped.tsv",
     ]  # fmt: skip

@@ -147,6 +147,8 @@ def test_manifests_agree_with_an_independent_reading(tmp_path):
     assert {line.split()[0]: int(line.split()[1]) for line in dictionary} == symbols
     counts = [int(line.split()[1]) for line in dictionary]
     assert counts == sorted(counts, reverse=True)
+    speakers = (tmp_path / "data" / "speakers.tsv").read_text(encoding="utf-8").splitlines()
+    assert speakers[1:] == [f"{row['path']}\t{variants([row]).pop()}" for row in ROWS]
 
 
 def test_missing_audio_is_named(tmp_path):

@@ -173,7 +173,7 @@ def table(splits: Sequence[Split], speakers: Mapping[str, Sequence[Optional[str]
             + [f"{value:.1f}" for value in (min(seconds), median(seconds), max(seconds))]
         )
     heads = ["split", "utterances", "hours", "speakers", "words", *kinds]
-    return tabulate(rows, [*heads, "shortest s", "median s", "longest s"], disable_numparse=True)
+    return tabulate(rows, [*heads, "min s", "median s", "max s"], disable_numparse=True)
 
 
 def prepare(args: argparse.Namespace) -> None:

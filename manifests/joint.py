@@ -29,6 +29,7 @@ from speakers import find_speaker, read_speakers, write_speakers
 from tabulate import tabulate
 
 TRAIN = "train"
+WEIGHTED = "weighted.txt"
 NAME = re.compile(r"[\w.-]+", re.ASCII)
 RESERVED = ("<s>", "<pad>", "</s>", "<unk>")
 # How the tag of a line is written, so that it is a word of its own in every kind of label.
@@ -106,8 +107,8 @@ def read_corpus(name: str, data: Path) -> Corpus:
     return Corpus(name, splits, dictionaries, read_speakers(data))
 
 
-def join(corpora: Sequence[Corpus], dest: Path, tags: bool) -> None:
-    """Writes every split joined and of each corpus alone, the dictionaries, and speakers.tsv.
+def join(corpora: Sequence[Corpus], dest: Path, weights: Sequence[float], tags: bool) -> None:
+    """Writes every split joined and of each corpus alone, and what goes with them.
 
     Raises:
         ValueError: no labels that all corpora have, audio that two have, or a name that would be
@@ -118,10 +119,11 @@ def join(corpora: Sequence[Corpus], dest: Path, tags: bool) -> None:
         found = ", ".join(f"{c.name} has {' '.join(c.dictionaries) or 'none'}" for c in corpora)
         raise ValueError(f"{dest}: no labels that all corpora have ({found}), expected some")
     groups = group(corpora)
-    _require_no_others(dest, groups)
+    _require_ours(dest, groups)
     roots = {split.root for members in groups.values() for _, split in members}
     root = Path(os.path.commonpath([path.absolute() for path in roots]))
     manifests = {name: _manifest(dest, name, root, members) for name, members in groups.items()}
+    write_options(dest / WEIGHTED, dict(zip((corpus.name for corpus in corpora), weights)))
     for suffix in suffixes:
         counts: Counter[str] = Counter()
         for corpus in corpora:
@@ -169,11 +171,13 @@ def group(corpora: Sequence[Corpus]) -> Groups:
     return groups
 
 
-def _require_no_others(dest: Path, groups: Groups) -> None:
+def _require_ours(dest: Path, groups: Groups) -> None:
+    """Raises ValueError where DEST holds manifests, but not those of an earlier run of the same."""
     for path in sorted(dest.glob("*.tsv")):
-        if path.stem not in groups and path.name != "speakers.tsv":
+        known = path.stem in groups or path.name == "speakers.tsv"
+        if not (known and (dest / WEIGHTED).is_file()):
             raise ValueError(
-                f"{path}: not of these corpora, expected DEST to be new or of the same"
+                f"{path}: of another corpus, expected DEST to be new, or joint of these"
             )
 
 
@@ -238,8 +242,7 @@ def prepare(args: argparse.Namespace) -> None:
             )
     corpora = [read_corpus(name, data) for name, data in args.corpora]
     weights = sampling_weights([corpus.size for corpus in corpora], args.alpha)
-    join(corpora, args.dest, args.tags)
-    write_options(args.dest / "weighted.txt", dict(zip(names, weights)))
+    join(corpora, args.dest, weights, args.tags)
     report(corpora, weights)
 
 

@@ -39,8 +39,8 @@ EPILOG = """\
 DATA is a folder that another script here wrote, or one of your own.
 
 Problems, on which it is better not to train:
-  manifest, labels, spelling  lines that fairseq cannot read, more or fewer labels than files,
-                              letters (.ltr) or units (.spm) that do not spell the words (.wrd)
+  manifest, text, labels      what fairseq cannot read, or more or fewer labels than files
+  spelling                    letters (.ltr) or units (.spm) that do not spell the words (.wrd)
   dictionary, symbols         labels that the dictionary lacks
   audio                       a file that is missing, does not decode whole, is not 16 kHz or not
                               mono, or has not the length that the manifest says
@@ -184,7 +184,7 @@ def prepare(args: argparse.Namespace) -> None:
     splits = [read_split(args.data, name, problems.add) for name in split_names(args.data)]
     kinds = [suffix for suffix in LABELS if any(suffix in split.labels for split in splits)]
     if not kinds:
-        raise ValueError(f"{args.data}: found no labels, expected .ltr, .phn or .spm files")
+        problems.add("labels", str(args.data), "none, expected .ltr, .phn or .spm files")
     for suffix in kinds:
         symbols = read_dictionary(args.data, suffix, problems.add)
         for split in splits:
@@ -196,7 +196,7 @@ def prepare(args: argparse.Namespace) -> None:
         check_unseen([s for s in splits if suffix in s.labels], suffix, list(symbols), warnings.add)
     heard = listen_to_all(splits, args.jobs)
     digests = {split.name: check_audio(split, heard, problems.add) for split in splits}
-    speaker_of = read_speakers(args.data)
+    speaker_of = read_speakers(args.data, problems.add)
     speakers = {
         split.name: [find_speaker(entry.path, speaker_of) for entry in split.entries]
         for split in splits

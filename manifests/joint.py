@@ -104,7 +104,7 @@ def read_corpus(name: str, data: Path) -> Corpus:
             if suffix not in split.labels:
                 raise ValueError(f"{data / split.name}.{suffix}: not found, expected labels")
             check_symbols(split, suffix, dictionary, complain)
-    return Corpus(name, splits, dictionaries, read_speakers(data))
+    return Corpus(name, splits, dictionaries, read_speakers(data, complain))
 
 
 def join(corpora: Sequence[Corpus], dest: Path, weights: Sequence[float], tags: bool) -> None:

@@ -72,19 +72,16 @@ def split_names(data: Path) -> list[str]:
     return sorted(names, key=lambda name: ([not is_kind for is_kind in ranks[name]], name))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, ended where fairseq ends them: at \\n, \\r\\n and \\r alone.
-
-    Raises:
-        ValueError: the file is not UTF-8.
-    """
+def read_lines(path: Path, complain: Complain) -> list[str]:
+    """The lines of a text file, ended where fairseq ends them: at \\n, \\r\\n and \\r alone."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         found = content[error.start : error.end]
-        raise ValueError(f"{path}, line {line}: {found!r}, expected UTF-8") from None
+        complain("text", f"{path.name}, line {line}", f"{found!r}, expected UTF-8")
+        text = content.decode("utf-8", "replace")
     return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
 
 
@@ -93,7 +90,7 @@ def read_split(data: Path, name: str, complain: Complain) -> Split:
 
     Labels that cannot belong to the manifest, for they have more or fewer lines, are left out.
     """
-    root, *lines = read_lines(data / f"{name}.tsv") or [""]
+    root, *lines = read_lines(data / f"{name}.tsv", complain) or [""]
     if not Path(root).is_dir() or not root.strip():
         complain("manifest", f"{name}.tsv, line 1", f"{root!r}, expected the folder of the audio")
     entries = []
@@ -114,7 +111,7 @@ def read_split(data: Path, name: str, complain: Complain) -> Split:
     split = Split(name, Path(root.strip()), entries, {})
     for suffix in (WORDS, *LABELS):
         if (data / f"{name}.{suffix}").is_file():
-            labels = read_lines(data / f"{name}.{suffix}")
+            labels = read_lines(data / f"{name}.{suffix}", complain)
             if len(labels) != len(lines):
                 found = f"{len(labels)} lines, expected {len(lines)} as in {name}.tsv"
                 complain("labels", f"{name}.{suffix}", found)
@@ -155,7 +152,7 @@ def read_dictionary(data: Path, suffix: str, complain: Complain) -> dict[str, in
     if not (data / name).is_file():
         complain("dictionary", name, f"not found, expected the symbols of the .{suffix} files")
         return counts
-    for number, line in enumerate(read_lines(data / name), start=1):
+    for number, line in enumerate(read_lines(data / name, complain), start=1):
         symbol, _, count = line.rstrip().rpartition(" ")
         if not (symbol and count.isdecimal()):
             expected = "expected a symbol, a space, and its count"

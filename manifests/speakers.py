@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from manifest import write_lines
-from prepared import read_lines
+from prepared import Complain, read_lines
 
 HEADER = "path\tspeaker"
 LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE
@@ -18,23 +18,20 @@ def write_speakers(dest: Path, speaker_of: Mapping[str, str]) -> None:
     write_lines(dest / "speakers.tsv", [HEADER, *rows])
 
 
-def read_speakers(data: Path) -> dict[str, str]:
-    """Path -> speaker of `data`/speakers.tsv; empty where there is none.
-
-    Raises:
-        ValueError: a line that is not a path, a tab and a speaker; the message names it.
-    """
+def read_speakers(data: Path, complain: Complain) -> dict[str, str]:
+    """Path -> speaker of `data`/speakers.tsv; empty where there is none."""
     table = data / "speakers.tsv"
     if not table.is_file():
         return {}
-    header, *rows = read_lines(table) or [""]
+    header, *rows = read_lines(table, complain) or [""]
     if header != HEADER:
-        raise ValueError(f"{table}, line 1: {header!r}, expected {HEADER!r}")
+        complain("speakers", f"{table.name}, line 1", f"{header!r}, expected {HEADER!r}")
     speaker_of = {}
     for number, row in enumerate(rows, start=2):
         path, _, speaker = row.partition("\t")
         if not (path and speaker):
-            raise ValueError(f"{table}, line {number}: {row!r}, expected a path, a tab, a speaker")
+            found = f"{row!r}, expected a path, a tab, a speaker"
+            complain("speakers", f"{table.name}, line {number}", found)
         speaker_of[path] = speaker
     return speaker_of
 

@@ -238,6 +238,26 @@ PROBLEMS = {
         "dictionary",
         "'o' again, expected it once",
     ),
+    "no labels": (
+        lambda data: [path.unlink() for path in data.iterdir() if path.suffix in (".ltr", ".phn")],
+        "labels",
+        "nuevo: none, expected .ltr, .phn or .spm files",
+    ),
+    "not UTF-8": (
+        lambda data: (data / "train.wrd").write_bytes("el\nsí\nno\nel\n".encode("latin-1")),
+        "text",
+        "train.wrd, line 2: b'\\xed', expected UTF-8",
+    ),
+    "a table that is none": (
+        lambda data: (data / "speakers.tsv").write_text("x\n"),
+        "speakers",
+        "speakers.tsv, line 1: 'x', expected 'path\\tspeaker'",
+    ),
+    "a file without speaker": (
+        rewrite("speakers.tsv", "\tspeaker of test", ""),
+        "speakers",
+        "speakers.tsv, line 7: 'test/né 0.flac', expected a path, a tab, a speaker",
+    ),
     "a speaker of two splits": (
         rewrite("speakers.tsv", "speaker of test", "speaker of train"),
         "speaker in two splits",
@@ -353,21 +373,6 @@ def nothing(data: Path) -> None:
 USAGE = {
     "no folder": (nothing, ["xx"], "xx: not found, expected a folder of manifests"),
     "no manifest": (nothing, ["audio"], "audio: found no manifest, expected train.tsv and others"),
-    "no labels": (
-        lambda data: [path.unlink() for path in data.iterdir() if path.suffix in (".ltr", ".phn")],
-        ["."],
-        ".: found no labels, expected .ltr, .phn or .spm files",
-    ),
-    "not UTF-8": (
-        lambda data: (data / "train.wrd").write_bytes("el\nsí\nno\nel\n".encode("latin-1")),
-        ["."],
-        "train.wrd, line 2: b'\\xed', expected UTF-8",
-    ),
-    "speakers": (
-        lambda data: (data / "speakers.tsv").write_text("x\n"),
-        ["."],
-        "speakers.tsv, line 1: 'x', expected 'path\\tspeaker'",
-    ),
     "jobs": (nothing, [".", "--jobs=0"], "--jobs: '0', expected a whole number greater than 0"),
     "form of the picture": (
         nothing,

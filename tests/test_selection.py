@@ -127,14 +127,16 @@ def test_what_is_taken_out_comes_back_to_the_bit(data):
         assert torch.equal(pruned[name].view(integers), weight.view(integers))
 
 
-def test_what_is_taken_out_of_strided_weights_comes_back():
-    weights = {"turned": torch.randn(40, 30).t()}
-    mask, whole = magnitude_mask(weights, 0.4), weights["turned"].clone()
+def test_what_is_taken_out_of_long_and_of_strided_weights_comes_back():
+    weights = {"long": torch.randn(3, 70_000), "turned": torch.randn(40, 30).t()}
+    mask, whole = magnitude_mask(weights, 0.4), {n: w.clone() for n, w in weights.items()}
     values = take(mask, weights)
-    assert torch.equal(values["turned"], whole[~mask["turned"]])
     mask.apply_(weights)
+    for name, weight in whole.items():
+        assert torch.equal(values[name], weight[~mask[name]])
+        assert torch.equal(weights[name], weight * mask[name])
     put_back(mask, weights, values)
-    assert torch.equal(weights["turned"], whole)
+    assert all(torch.equal(weights[name], weight) for name, weight in whole.items())
 
 
 @pytest.mark.parametrize("decimals", [1, 4, None])

@@ -1,5 +1,6 @@
 """A CommonVoice release as it unpacks: a folder a language, and the rows of its .tsv files."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,4 +68,5 @@ def read_rows(tsv: Path, code: str, skipped: list[Skipped]) -> Iterator[Row]:
         elif locale != code:
             skipped.append(Skipped(clip, f"locale {locale!r}, expected {code!r}"))
         else:
-            yield Row(clip, row["client_id"], row["sentence"])
+            # Interned: a speaker's name has 128 characters, and may stand in a million rows.
+            yield Row(clip, sys.intern(row["client_id"]), row["sentence"])

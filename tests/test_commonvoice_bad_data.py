@@ -89,6 +89,7 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *line("break", "bon\njour").splitlines(),
         line("", "Bonjour").replace(".mp3", ""),
         line("../clips/cut"),
+        line("two\u2028lines"),
         line("nobody", speaker=""),
         line("elsewhere", locale="de"),
     ]
@@ -105,6 +106,7 @@ train.tsv, line 31\t3 columns, expected 10
 train.tsv, line 32\t8 columns, expected 10
 train.tsv, line 33\tno path
 train.tsv, line 34\tpath '../clips/cut.mp3', expected a file name
+train.tsv, line 35\tpath 'two\\u2028lines.mp3', expected a file name
 nobody.mp3\tno client_id
 elsewhere.mp3\tlocale 'de', expected 'fr'
 bad empty.mp3\tno words
@@ -146,7 +148,7 @@ def test_each_has_its_reason_and_the_rest_is_used(messy: Path, tmp_path: Path) -
 def test_too_much_is_skipped(messy: Path, tmp_path: Path) -> None:
     done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.7")
     assert done.returncode == 2
-    assert f"{tmp_path / 'skipped.tsv'}: 28 of 37 clips" in done.stderr
+    assert f"{tmp_path / 'skipped.tsv'}: 29 of 38 clips" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"audio", "skipped.tsv"}
 
 

@@ -45,6 +45,14 @@ def test_units_score_as_words(data, encoder, tmp_path):
     assert printed_score(output) == pytest.approx(100 * wer, abs=0.005)
 
 
+def test_units_spell_the_words_to_the_letter(data):
+    words = ["ﬁn ª", "ﬁn", "ŉ"] * 5  # which NFKC, sentencepiece's default, would write otherwise
+    (data / "train.wrd").write_text("".join(f"{line}\n" for line in words), "utf-8")
+    assert run(data, "--vocab-size", 8).returncode == 0
+    units = (data / "train.spm").read_text("utf-8").splitlines()
+    assert [line.replace(" ", "").replace("▁", " ").strip() for line in units] == words
+
+
 def test_the_same_words_give_the_same_bytes(data):
     assert run(data, "--vocab-size", 10).returncode == 0
     first = {path.name: path.read_bytes() for path in data.glob("*spm*")}

@@ -36,6 +36,8 @@ SENTENCES = [
     ("es", "  dos\tpalabras\nsueltas  ", "dos palabras sueltas"),
     ("es", "jun\u00adto\u200b s\ufeff\u202a", "junto s"),
     ("es", "nin\u0303o", "niño"),
+    ("es", "a\u200d\u0301rbol", "árbol"),
+    ("any", "J\u030c", "ǰ"),
     ("es", "O'Higgins", "ohiggins"),
 ]  # fmt: skip
 

@@ -36,6 +36,13 @@ def test_one_bit_a_weight(tmp_path):
         assert file.metadata()["sparsity"] == "0.5"
 
 
+def test_one_bit_a_weight_in_checkpoints(tmp_path):
+    mask = magnitude_mask({"w": torch.randn(1000, 1000)}, 0.5)
+    torch.save(mask.state_dict(), tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").stat().st_size * 8 <= 1.02 * 1_000_000
+    assert Mask.from_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)) == mask
+
+
 @pytest.mark.parametrize("prefix", ["", "w2v_encoder.w2v_model."])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
 def test_reads_the_authors_files(mask, tmp_path, prefix, dtype):

@@ -147,6 +147,23 @@ def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_pa
         assert ours == theirs
 
 
+@pytest.mark.slow
+def test_a_training_that_outlives_its_study_is_waited_for(tmp_path):
+    """Killed alone, as by a kernel short of memory: nothing is trained twice side by side."""
+    study = {**SMALL, "methods": ["dense"]}
+    arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
+    run = tmp_path / "runs" / "dense-0-seed1"
+    with subprocess.Popen(arguments) as killed:
+        while not list(run.glob("checkpoints-*/checkpoint_last.pt")):
+            assert killed.poll() is None, "ended before it could be killed"
+            time.sleep(0.01)
+        killed.kill()
+    snakemake(tmp_path, study, "-j", 1)
+    assert starts(run) == 1
+    assert "done training" in read_log(run)
+    assert list(table(tmp_path)) == [run.name]
+
+
 def is_half_done(runs: Path) -> bool:
     """A training is finished, and another one has saved."""
     return any(runs.glob("*/model.pt")) and any(

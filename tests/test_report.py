@@ -104,6 +104,13 @@ def test_means_and_spreads_are_those_of_the_seeds(study, capsys):
     assert row_of(text, "IMP") == ["IMP", "", "66.0", "70.0"]
 
 
+def test_differences_are_between_runs_of_one_seed(study, capsys):
+    report(study, capsys)
+    _, text = (study / "report" / "report.md").read_text().split("Less that of the dense model")
+    assert row_of(text, "PARP") == ["PARP", "", "-1.8 ± 1.1", "+2.8 ± 1.8"]  # -1, -2.5; +4, +1.5
+    assert row_of(text, "IMP") == ["IMP", "", "+5.0", "+9.0"]
+
+
 def test_sparsity_is_measured_and_the_whole_chain_is_paid(study, capsys):
     mask_of("parp", 0.55, 1).save(study / "runs" / "parp-0.6-seed1" / "mask.safetensors")
     report(study, capsys)
@@ -198,6 +205,8 @@ def test_runs_that_are_not_finished_are_named_and_in_no_mean(study, capsys):
     assert row_of(text, "dense")[1] == "61.0 (1 of 2 seeds)"
     assert row_of(text, "PARP")[2:] == ["60.0 (1 of 2 seeds)", "66.0 (1 of 2 seeds)"]
     assert row_of(text, "IMP")[2:] == ["missing", "missing"]
+    _, text = text.split("Less that of the dense model")
+    assert row_of(text, "PARP")[2:] == ["-1.0 (1 of 2 seeds)", "missing"]  # no dense of seed 2
 
 
 def test_phones_have_a_phone_error_rate(study, capsys):

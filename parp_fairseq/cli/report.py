@@ -62,10 +62,17 @@ def _compose(study: Study, pictures: Sequence[str]) -> str:
     overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
     parts = [f"# Study: recipe `{study.recipe}`{overrides}", _tell_finished(study)]
     error_rates, pruning = pictures[0], pictures[1:]
-    for split in reversed(study.splits):
+    *others, main = study.splits
+    parts += [
+        f"## {study.error} on {main}, %",
+        "Mean ± sample standard deviation over the seeds.",
+        report_tables.error_rates(study, main),
+        error_rates,
+        "Less that of the dense model of the same seed: below 0, the subnetwork is the better one.",
+        report_tables.against_dense(study, main),
+    ]
+    for split in others:
         parts += [f"## {study.error} on {split}, %", report_tables.error_rates(study, split)]
-        parts += [error_rates] * (split == study.splits[-1])
-    parts.append("Mean ± sample standard deviation over the seeds.")
     if pruning:
         parts += ["## Masks", *pruning]
     parts += [

@@ -3,7 +3,7 @@
 import csv
 import io
 from statistics import mean, stdev
-from typing import Any, Iterable, List, Sequence
+from typing import Any, Callable, Iterable, List, Sequence
 
 from tabulate import tabulate
 
@@ -13,13 +13,20 @@ from .report_runs import METHODS, TITLES, Cell, Run, Study
 
 def error_rates(study: Study, split: str) -> str:
     """Mean and spread over the seeds: a row a method, a column a sparsity."""
-    sparsities = sorted({cell.sparsity for cell in study.planned})
-    rows = [
-        [TITLES[method], *(_spread(study, Cell(method, s), split) for s in sparsities)]
-        for method in METHODS
-        if any(cell.method == method for cell in study.planned)
-    ]
-    return _markdown(["sparsity", *(f"{s:g}" for s in sparsities)], rows)
+    return _by_method(study, lambda cell: _spread(study, cell, split))
+
+
+def against_dense(study: Study, split: str) -> str:
+    """The same of the difference to the dense model of the seed: below 0 is better than dense."""
+    dense = {r.seed: r.error_rate[split] for r in study.cells.get(Cell("dense", 0.0), [])}
+
+    def difference(cell: Cell) -> str:
+        runs = [run for run in study.cells.get(cell, []) if run.seed in dense]
+        if cell.method == "dense" or cell not in study.planned:
+            return ""
+        return _mean([run.error_rate[split] - dense[run.seed] for run in runs], cell, study, "+")
+
+    return _by_method(study, difference)
 
 
 def cells(study: Study) -> str:
@@ -103,15 +110,29 @@ def _all_runs(study: Study) -> Iterable[Run]:
     return (run for runs in study.cells.values() for run in runs)
 
 
+def _by_method(study: Study, text_of: Callable[[Cell], str]) -> str:
+    sparsities = sorted({cell.sparsity for cell in study.planned})
+    rows = [
+        [TITLES[method], *(text_of(Cell(method, sparsity)) for sparsity in sparsities)]
+        for method in METHODS
+        if any(cell.method == method for cell in study.planned)
+    ]
+    return _markdown(["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)], rows)
+
+
 def _spread(study: Study, cell: Cell, split: str) -> str:
+    if cell not in study.planned:
+        return ""
+    return _mean([run.error_rate[split] for run in study.cells.get(cell, [])], cell, study)
+
+
+def _mean(values: Sequence[float], cell: Cell, study: Study, sign: str = "") -> str:
     """ "31.4 ± 0.5": mean, sample standard deviation; and the seeds, where some are missing."""
-    runs = study.cells.get(cell, [])
-    if not runs:
-        return "missing" if cell in study.planned else ""
-    rates = [run.error_rate[split] for run in runs]
-    text = f"{mean(rates):.1f}" + (f" ± {stdev(rates):.1f}" if len(rates) > 1 else "")
+    if not values:
+        return "missing"
+    text = f"{mean(values):{sign}.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
     planned = study.planned[cell]
-    return text + (f" ({len(runs)} of {planned} seeds)" if len(runs) < planned else "")
+    return text + (f" ({len(values)} of {planned} seeds)" if len(values) < planned else "")
 
 
 def _range(numbers: Iterable[float]) -> str:

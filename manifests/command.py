@@ -52,6 +52,8 @@ def run(
         prepare(args)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted: run it again to go on\n")
 
 
 def above(kind: Callable[[str], float], bound: float) -> Callable[[str], float]:

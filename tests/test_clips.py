@@ -41,6 +41,10 @@ clips = [Clip(path, f"deep/{path.stem}.flac") for path in sorted(Path(source).gl
 print(convert_all(clips, Path(root), int(jobs)))
 """
 
+FRAMES = [3200 + 160 * index for index in range(12)]
+FRAMES[5] = BadAudio("expected audio, found what does not decode: Format not recognised.")
+FOUND = f"{FRAMES}\n"
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -61,9 +65,7 @@ def run(source: Path, root: Path, jobs: int, what: str = "write", n: int = 0):
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, bytes]:
     root = tmp_path_factory.mktemp("undisturbed")
     done = run(source, root, jobs=1)
-    frames = [3200 + 160 * index for index in range(12)]
-    frames[5] = BadAudio("expected audio, found what does not decode: Format not recognised.")
-    assert (done.returncode, done.stdout) == (0, f"{frames}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, FOUND), done.stderr
     assert sorted(contents(root)) == [f"deep/{n:02d}.flac" for n in range(12) if n != 5]
     return contents(root)
 
@@ -71,7 +73,7 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[
 @pytest.mark.parametrize("jobs", [2, 5])
 def test_the_same_bytes_whatever_the_jobs(jobs, source, undisturbed, tmp_path) -> None:
     done = run(source, tmp_path, jobs)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, FOUND), done.stderr
     assert contents(tmp_path) == undisturbed
 
 
@@ -87,9 +89,21 @@ def test_killed_and_started_again(what, n, jobs, source, undisturbed, tmp_path) 
     }
     assert len(finished) >= n - 2
     again = run(source, tmp_path, jobs)
-    assert again.returncode == 0, again.stderr
+    assert (again.returncode, again.stdout) == (0, FOUND), again.stderr
     assert contents(tmp_path) == undisturbed
     assert {path: path.stat().st_ino for path in finished} == finished
+
+
+def test_ctrl_c_ends_it_in_a_word(tmp_path: Path) -> None:
+    program = "import os, signal, command as c; p = c.corpus_parser('', '', ''); "
+    program += "c.run(p, lambda args: os.kill(os.getpid(), signal.SIGINT) or signal.pause())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "source", "dest"],
+        env={**os.environ, "PYTHONPATH": str(MANIFESTS)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "-c: interrupted: run it again to go on\n")
 
 
 def clips_of(source: Path) -> List[Clip]:

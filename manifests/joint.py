@@ -45,17 +45,16 @@ the audio left where it is; speakers.tsv; and weighted.txt. So this trains on al
 
   fairseq-hydra-train ... task.data="$PWD/data/all"
 
-and this draws them by weight: weighted.txt has options of fairseq 0.12.3, which 0.12.2 lacks. Out
-of n utterances to train on, a corpus is given a share proportional to n^alpha. Alpha 1 is the share
-it has anyway, 0 the same for each, 0.5 what XLSR and XLS-R were trained with.
+and this draws them by weight: weighted.txt has options of fairseq 0.12.3, which 0.12.2 lacks. A
+corpus of n utterances to train on gets a share proportional to n^alpha. Alpha 1 is the share that
+it has anyway, 0 the same for each, 0.5 the usual choice in between.
 
   fairseq-hydra-train ... task.data="$PWD/data/all" $(cat data/all/weighted.txt)
 
 Either way, fairseq-generate scores all corpora (--gen-subset test) or one (--gen-subset test_es).
 
 With --tags, the labels of each line begin with a symbol for its corpus, such as <es>, which the
-network learns to tell; in the error rate it counts as a word, or as a phone. The usual choice for
-CTC is to do without.
+network learns to tell; in the error rate it counts as a word, or as a phone.
 
 Sentencepiece units of several corpora are joined too, but units for all are trained on all words:
 python manifests/sentencepiece_labels.py DEST.

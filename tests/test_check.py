@@ -364,6 +364,10 @@ def test_parts_are_no_leaks_and_a_copy_is(
     assert status == 1
     assert "problem: audio in two splits (4)\n  valid.tsv, line 2: train/né 0.flac" in printed
     assert "train_es.tsv, line" not in printed
+    for end in ENDS:
+        shutil.copy(data / f"test.{end}", data / f"train_es.{end}")
+    status, printed = run(capsys, data)
+    assert "test.tsv, line 2: test/né 0.flac: the audio of train_es.tsv, line 2\n" in printed
 
 
 def nothing(data: Path) -> None:

@@ -163,6 +163,19 @@ def test_files_compared_whole(languages: Path, data: Path) -> None:
     assert files(data) == expected
 
 
+def test_made_again_alike_and_not_of_other_corpora(languages: Path, tmp_path: Path) -> None:
+    assert joint(languages, tmp_path, "--tags").returncode == 0
+    (tmp_path / "test_it.tsv").unlink()  # as where a run was killed
+    assert joint(languages, tmp_path).returncode == 0
+    before = files(tmp_path)
+    assert before.keys() == EXPECTED.keys()
+    assert before["train.ltr"] == EXPECTED["train.ltr"]
+    done = prepare("joint.py", languages / "es", languages / "fr", tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'test_it.tsv'}: of another corpus, expected DEST to be new" in done.stderr
+    assert files(tmp_path) == before
+
+
 def test_tags_are_words_and_phones_of_their_own(languages: Path, tmp_path: Path) -> None:
     done = joint(languages, tmp_path, "--tags")
     assert done.returncode == 0, done.stderr

@@ -34,9 +34,8 @@ def read_whole_header(path: Path) -> Header:
     if head[:4] != b"fLaC" or len(head) < STREAMINFO:
         return decode(path)[0]
     block = int.from_bytes(head[10:12], "big")
-    packed = int.from_bytes(
-        head[18:26], "big"
-    )  # rate: 20 bits, channels - 1: 3, bits - 1: 5, frames: 36
+    # 20 bits of rate, 3 of channels - 1, 5 of bits a sample - 1, 36 of frames
+    packed = int.from_bytes(head[18:26], "big")
     header = Header(packed & (2**36 - 1), packed >> 44, (packed >> 41 & 7) + 1)
     header.check()
     number = min((header.frames - 1) // max(block, 1), sys.maxunicode - 1)

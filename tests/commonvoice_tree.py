@@ -1,14 +1,13 @@
 """CommonVoice releases made small, in exactly the layout of the large ones."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Dict, Iterable, Sequence
 
 import numpy as np
 import soundfile
+from corpora import prepare
 
-SCRIPT = Path(__file__).parents[1] / "manifests" / "commonvoice.py"
 # The columns of release 6.1; later ones are in test_commonvoice_release.py.
 COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes", "age", "gender", "accent")
 COLUMNS += ("locale", "segment")
@@ -58,14 +57,8 @@ def write_release(
     return folder
 
 
-def commonvoice(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def contents(folder: Path) -> Dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+def commonvoice(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return prepare("commonvoice.py", *arguments)
 
 
 def texts(folder: Path) -> Dict[str, str]:

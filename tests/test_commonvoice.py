@@ -16,7 +16,8 @@ pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
 import sentencepiece
 import soundfile
-from commonvoice_tree import SCRIPT, commonvoice, contents, row, texts, write_release
+from commonvoice_tree import commonvoice, row, texts, write_release
+from corpora import MANIFESTS, contents
 
 
 def spanish(n: int, speaker: str, sentence: str) -> Dict[str, str]:
@@ -228,7 +229,7 @@ MANY = {split: [spanish(n, split, "Sí.") for n in numbers] for split, numbers i
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     write_release(tmp_path / "cv", "es", MANY, seconds=4.0)
     options = [tmp_path / "cv", tmp_path / "es", "--lang=es", "--jobs=1"]
-    command = [sys.executable, str(SCRIPT), *map(str, options)]
+    command = [sys.executable, str(MANIFESTS / "commonvoice.py"), *map(str, options)]
     audio = tmp_path / "es" / "audio"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         while len(list(audio.glob("*.flac"))) < 5 and run.poll() is None:

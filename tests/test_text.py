@@ -37,6 +37,7 @@ SENTENCES = [
     ("es", "jun\u00adto\u200b s\ufeff\u202a", "junto s"),
     ("es", "nin\u0303o", "niño"),
     ("es", "a\u200d\u0301rbol", "árbol"),
+    ("tr", "I\u200d\u0307zmir", "izmir"),
     ("any", "J\u030c", "ǰ"),
     ("es", "O'Higgins", "ohiggins"),
 ]  # fmt: skip

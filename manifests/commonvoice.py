@@ -63,7 +63,7 @@ then, for letters, phones and sentencepiece units:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Writes the manifests; an option or a table is refused before anything is written."""
+    """Converts the clips and writes the manifests, unless an option or too much data is bad."""
     check_options(args)
     folder = language_folder(args.source, args.lang)
     intake = Intake(
@@ -121,8 +121,11 @@ def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, 
         rows = listed(folder, args.lang, lists, intake.skipped)
     else:
         rows = official(folder, args.lang, intake.skipped)
-    bars = {split: tqdm(rows[split], desc=f"reading {split}", unit="row") for split in SPLITS}
-    return {split: intake.convert(intake.read(bars[split])) for split in SPLITS}
+    recordings = {}
+    for split in SPLITS:
+        bar = tqdm(rows[split], desc=f"reading {split}", unit="row")
+        recordings[split] = intake.convert(intake.read(bar))
+    return recordings
 
 
 def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Path) -> None:
@@ -178,9 +181,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     minutes = above(float, 0)
     add("--lang", required=True, metavar="CODE", help="such as es, sv-SE, zh-TW")
     add("--labels", choices=LABELS, default="ltr", help="letters (default), phones, sentencepiece")
-    add(
-        "--lexicon", type=Path, metavar="FILE", help='of phones: a line "word phone phone ..." each'
-    )
+    add("--lexicon", type=Path, metavar="FILE", help="lines of a word and its phones")
     add("--vocab-size", type=above(int, 0), metavar="N", help="sentencepiece units; default: 100")
     add("--train-minutes", type=minutes, metavar="M", help="default: the release's own splits")
     add("--valid-minutes", type=minutes, metavar="M", help="of the subset; default: 20")

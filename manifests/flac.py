@@ -24,7 +24,7 @@ def read_whole_header(path: Path) -> Header:
     right. One that does not (blocks of different sizes, tags at the end, damage) is decoded.
 
     Raises:
-        BadAudio: what `decode` refuses, and frames of another rate than the header's.
+        BadAudio: what `decode` refuses; a header that tells another rate or fewer samples.
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(STREAMINFO)
@@ -41,8 +41,11 @@ def read_whole_header(path: Path) -> Header:
     number = min((header.frames - 1) // max(block, 1), sys.maxunicode - 1)
     for frame in re.finditer(_frame_pattern(number), tail, re.DOTALL):
         last = tail[frame.start() :]
-        # Two whole frames, one after the other, have a right checksum too.
-        if _crc16(last) == 0 and not re.search(_frame_pattern(number + 1), last, re.DOTALL):
+        if _crc16(last) == 0:
+            # So it is for two whole frames, one after the other.
+            following = re.search(_frame_pattern(number + 1), last, re.DOTALL)
+            if following and _crc16(last[: following.start()]) == 0:
+                raise BadAudio(f"frames follow the {header.frames} samples of its header")
             rate = RATES.get(frame[1][0] & 15, header.rate)
             if rate != header.rate:
                 raise BadAudio(f"{header.rate} Hz in its header, {rate} Hz in its frames")

@@ -69,6 +69,7 @@ def test_a_header_that_lies(tmp_path: Path) -> None:
     path = tmp_path / "clip.flac"
     for first, value, message in [
         (18, (44100 << 4).to_bytes(3, "big"), "44100 Hz in its header, 16000 Hz in its frames"),
+        (22, (15000).to_bytes(4, "big"), "frames follow the 15000 samples of its header"),
         (22, (10000).to_bytes(4, "big"), "bytes are left after the 10000 samples of its header"),
         (22, (30000).to_bytes(4, "big"), "expected audio, found what does not decode"),
         (22, (0).to_bytes(4, "big"), "expected 0.1 to 60.0 s"),

@@ -6,7 +6,7 @@ Every file is decoded whole. The exit status is 0 where the folder is good, 1 wh
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from multiprocessing.pool import ThreadPool
@@ -98,6 +98,8 @@ def listen(path: Path) -> Heard | BadAudio:
         header, samples = decode(path)
     except FileNotFoundError:
         return BadAudio("not found")
+    except OSError as error:
+        return BadAudio(f"cannot be read: {error.strerror}")
     except BadAudio as error:
         return error
     return Heard(header, blake2b(samples.tobytes(), digest_size=16).digest())
@@ -132,6 +134,20 @@ def check_audio(
     return digests
 
 
+def check_labels(
+    data: Path, splits: Sequence[Split], suffix: str, problem: Complain, warning: Complain
+) -> None:
+    """Complains of one kind of labels: without file, unknown, too long, never trained."""
+    symbols = read_dictionary(data, suffix, problem)
+    for split in splits:
+        if not (data / f"{split.name}.{suffix}").is_file():
+            problem("labels", f"{split.name}.{suffix}", "not found, as others have it")
+        if symbols:
+            check_symbols(split, suffix, symbols, problem)
+        check_lengths(split, suffix, warning)
+    check_unseen([split for split in splits if suffix in split.labels], suffix, symbols, warning)
+
+
 def check_lengths(split: Split, suffix: str, complain: Complain) -> None:
     """Complains of labels that CTC cannot align: one frame each, and one between equal ones."""
     for number, line in enumerate(split.labels.get(suffix, ())):
@@ -144,7 +160,7 @@ def check_lengths(split: Split, suffix: str, complain: Complain) -> None:
 
 
 def check_unseen(
-    splits: Sequence[Split], suffix: str, symbols: Sequence[str], complain: Complain
+    splits: Sequence[Split], suffix: str, symbols: Iterable[str], complain: Complain
 ) -> None:
     """Complains of symbols that are in the dictionary, or in a split, but not in training."""
     trained = [split for split in splits if split.name.startswith("train")]
@@ -186,14 +202,7 @@ def prepare(args: argparse.Namespace) -> None:
     if not kinds:
         problems.add("labels", str(args.data), "none, expected .ltr, .phn or .spm files")
     for suffix in kinds:
-        symbols = read_dictionary(args.data, suffix, problems.add)
-        for split in splits:
-            if suffix not in split.labels:
-                continue
-            if symbols:
-                check_symbols(split, suffix, symbols, problems.add)
-            check_lengths(split, suffix, warnings.add)
-        check_unseen([s for s in splits if suffix in s.labels], suffix, list(symbols), warnings.add)
+        check_labels(args.data, splits, suffix, problems.add, warnings.add)
     heard = listen_to_all(splits, args.jobs)
     digests = {split.name: check_audio(split, heard, problems.add) for split in splits}
     speaker_of = read_speakers(args.data, problems.add)

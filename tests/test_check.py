@@ -32,7 +32,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(good: Path, tmp_path: Path) -> Path:
     """A copy of the good folder, whose manifests name the copied audio."""
     folder = Path(shutil.copytree(good, tmp_path / good.name))
-    for tsv in folder.glob("t*.tsv"):
+    for tsv in (folder / f"{split}.tsv" for split in SENTENCES["es"]):
         tsv.write_text(tsv.read_text("utf-8").replace(str(good), str(folder)), "utf-8")
     return folder
 
@@ -131,6 +131,11 @@ PROBLEMS = {
         lambda data: (audio(data).unlink(), audio(data).mkdir()),
         "audio",
         "train.tsv, line 3: train/né 1.flac: ",
+    ),
+    "a file for a folder": (
+        lambda data: (shutil.rmtree(data / "audio/valid"), (data / "audio/valid").write_text("")),
+        "audio",
+        "valid.tsv, line 2: valid/né 0.flac: cannot be read: Not a directory",
     ),
     "48 kHz": (
         lambda data: soundfile.write(audio(data), noise(6720), 48000),
@@ -237,6 +242,11 @@ PROBLEMS = {
         rewrite("dict.phn.txt", "í 1", "o 1"),
         "dictionary",
         "'o' again, expected it once",
+    ),
+    "no labels of a split": (
+        lambda data: (data / "valid.phn").unlink(),
+        "labels",
+        "valid.phn: not found, as others have it",
     ),
     "no labels": (
         lambda data: [path.unlink() for path in data.iterdir() if path.suffix in (".ltr", ".phn")],

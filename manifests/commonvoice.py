@@ -166,7 +166,7 @@ def clear(dest: Path) -> None:
 
 def report(splits: dict[str, list[Recording]], intake: Intake) -> None:
     changed = ", ".join(f"{name} {count}" for name, count in intake.changed.items() if count)
-    print(f"text: sentences changed in {changed or 'nothing'}")
+    print(f"text: {intake.sentences} sentences, changed in {changed or 'nothing'}")
     for split in reversed(SPLITS):
         recordings = splits[split]
         minutes = sum(recording.frames for recording in recordings) / RATE / 60

@@ -35,7 +35,8 @@ class Intake:
     """Takes rows in, and keeps account of what it changed and what it skipped.
 
     Attributes:
-        changed: sentences that each step of `text.normalise` changed.
+        sentences: how many were looked at.
+        changed: how many of them each step of `text.normalise` changed.
         skipped: clips that are left out.
     """
 
@@ -50,12 +51,14 @@ class Intake:
         self.clips, self.root = clips, root
         self.language, self.phonemizer = language, phonemizer
         self.jobs = jobs
+        self.sentences = 0
         self.changed: Counter[str] = Counter()
         self.skipped: list[Skipped] = []
 
     def read(self, rows: Iterable[Row]) -> Iterator[Reading]:
         """The words, and the phones, of each row that has usable ones."""
         for row in rows:
+            self.sentences += 1
             try:
                 words = normalise(row.sentence, self.language, self.changed)
                 yield Reading(row, words, self.phonemizer(words) if self.phonemizer else "")

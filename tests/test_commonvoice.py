@@ -190,7 +190,7 @@ def test_letters_of_other_languages(tmp_path: Path) -> None:
 def test_what_was_changed_is_told(release: Path, tmp_path: Path) -> None:
     done = commonvoice(release, tmp_path, "--lang=es", "--max-skipped=0.2")
     assert done.stdout.splitlines() == [
-        "text: sentences changed in normal form 1, case 7, punctuation 5, spaces 5",
+        "text: 7 sentences, changed in normal form 1, case 7, punctuation 5, spaces 5",
         "train: 3 clips, 0.0 minutes, 2 speakers",
         "valid: 1 clips, 0.0 minutes, 1 speakers",
         "test: 2 clips, 0.0 minutes, 1 speakers",

@@ -1,5 +1,6 @@
 """The picture of check.py: how long the utterances are, and how often each symbol comes."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from math import nan
@@ -41,7 +42,9 @@ def draw(path: Path, splits: Sequence[Split], kinds: Sequence[str]) -> None:
     _draw_lengths(panels[0], splits)
     for axes, suffix in zip(panels[1:], kinds):
         _draw_symbols(axes, [split for split in splits if suffix in split.labels], suffix)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # Symbols of a script that no font here has become boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, format=path.suffix[1:], dpi=150)
 
 

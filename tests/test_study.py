@@ -15,6 +15,7 @@ import yaml
 from parp_fairseq.pruning import Mask
 
 pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
+psutil = pytest.importorskip("psutil")  # comes with Snakemake
 
 STUDY = Path(__file__).parents[1] / "recipes" / "study"
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -145,6 +146,23 @@ def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_pa
             Mask.load(d / "runs" / name / "mask.safetensors") for d in (tmp_path, undisturbed)
         )
         assert ours == theirs
+
+
+def test_a_training_that_dies_is_no_finished_run(tmp_path):
+    study = {**SMALL, "methods": ["dense"]}
+    arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
+    run = tmp_path / "runs" / "dense-0-seed1"
+    with subprocess.Popen(arguments) as going_on:
+        while not list(run.glob("checkpoints-*/checkpoint_last.pt")):
+            assert going_on.poll() is None, "ended before its training could be killed"
+            time.sleep(0.01)
+        children = psutil.Process(going_on.pid).children(recursive=True)
+        trainings = [p for p in children if any("hydra-train" in word for word in p.cmdline()[:2])]
+        assert len(trainings) == 1
+        trainings[0].kill()
+    assert going_on.returncode == 1
+    assert not (run / "model.pt").exists()
+    assert list(run.glob("checkpoints-*/checkpoint_last.pt"))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """``parp report``: what a study found, from its finished runs alone."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import List, Sequence
 
 from . import figures, report_tables
@@ -36,7 +37,7 @@ def run(args: Namespace) -> None:
     print(f"{_tell_finished(study)}\n\nreport  {output / 'report.md'}")
 
 
-def _draw(study: Study, masks: Sequence[MasksAtSparsity], output) -> List[str]:
+def _draw(study: Study, masks: Sequence[MasksAtSparsity], output: Path) -> List[str]:
     """Draws what there is to draw; returns it as Markdown."""
     from . import report_figures as draw
 

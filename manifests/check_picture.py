@@ -67,6 +67,8 @@ def _draw_lengths(axes, splits: Sequence[Split]) -> None:
 
 
 def _draw_symbols(axes, splits: Sequence[Split], suffix: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     counts = [
         Counter(symbol for line in split.labels[suffix] for symbol in line.split())
         for split in splits
@@ -80,9 +82,9 @@ def _draw_symbols(axes, splits: Sequence[Split], suffix: str) -> None:
         else:
             marker = MARKERS[number % len(MARKERS)]
             axes.plot(shares, marker, color=color, markerfacecolor="none", label=split.name)
-    axes.set_yscale("log")
+    axes.set_yscale("log", subs=())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set(
         ylabel="% of symbols", title=f"Symbols of .{suffix}, by their rank in {splits[0].name}"
     )

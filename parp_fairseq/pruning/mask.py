@@ -59,6 +59,10 @@ class Mask(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return unpack(self._bits[name], self._shapes[name])
 
+    def packed(self, name: str) -> Tensor:
+        """The bits of one weight, eight to a byte, as :func:`bits.unpack` reads them."""
+        return self._bits[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 

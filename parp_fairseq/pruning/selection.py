@@ -8,7 +8,7 @@ find it, over the upper and then the lower half of the bits, and one more pass c
 """
 
 from itertools import chain
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Iterator, List, Mapping, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
@@ -37,9 +37,8 @@ def keep_all_but_lowest(
         raise ValueError(f"cannot prune {num_pruned} of {total} weights")
     if num_pruned == 0:
         return ((name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items())
-    bracket = _bracket(weights, criterion, num_pruned / total)
-    looks = [_look(name, weight, criterion, *bracket) for name, weight in weights.items()]
-    if None not in looks:
+    looks = _look(weights, criterion, *_bracket(weights, criterion, num_pruned / total))
+    if len(looks) == len(weights):
         missing = num_pruned - sum(look.below for look in looks)
         if 0 < missing <= sum(len(look.inside) for look in looks):
             return _settle(weights, looks, missing)
@@ -68,28 +67,36 @@ class _Look(NamedTuple):
     inside: Tensor  # their bit patterns
 
 
-def _look(name: str, weight: Tensor, criterion: Criterion, low: int, high: int) -> Optional[_Look]:
-    """A pass over a weight; None where too many scores are in the bracket."""
-    lib = np if weight.device.type == "cpu" else torch
-    marks = _fast(torch.empty(weight.numel(), dtype=torch.bool, device=weight.device))
-    buffer = lib.empty_like(marks)  # of which a piece is used; the rest takes no memory
-    positions, inside, start = [], [], 0
-    for bits in _finite(name, weight, criterion):
-        marked, flags = marks[start : start + len(bits)], buffer[: len(bits)]
-        lib.greater_equal(bits, low, out=marked)
-        lib.less_equal(bits, high, out=flags)
-        lib.logical_and(marked, flags, out=flags)
-        found = flags.nonzero()
-        found = found[0] if lib is np else found.view(-1)
-        inside.append(bits[found])
-        found += start
-        positions.append(found)
-        start += len(bits)
-    if sum(map(len, inside)) > max(_COLLECTED, len(marks) // 32):
-        return None
-    below = len(marks) - int(lib.count_nonzero(marks))
-    found = (torch.as_tensor(lib.concatenate(parts)) for parts in (positions, inside))
-    return _Look(pack(torch.as_tensor(marks)), below, *found)
+def _look(weights: Mapping[str, Tensor], criterion: Criterion, low: int, high: int) -> List[_Look]:
+    """A pass over all weights, given up at one that has too many scores in the bracket."""
+    largest = max(weight.numel() for weight in weights.values())
+    # Taken once, for memory taken and given back among what stays would be in pieces by the end.
+    buffers = {
+        device: _fast(torch.empty(2, largest, dtype=torch.bool, device=device))
+        for device in {weight.device for weight in weights.values()}
+    }
+    looks = []
+    for name, weight in weights.items():
+        lib = np if weight.device.type == "cpu" else torch
+        marks, flags = buffers[weight.device][:, : weight.numel()]
+        positions, inside, start = [], [], 0
+        for bits in _finite(name, weight, criterion):
+            marked, flagged = marks[start : start + len(bits)], flags[: len(bits)]
+            lib.greater_equal(bits, low, out=marked)
+            lib.less_equal(bits, high, out=flagged)
+            lib.logical_and(marked, flagged, out=flagged)
+            found = flagged.nonzero()
+            found = found[0] if lib is np else found.view(-1)
+            inside.append(bits[found])
+            found += start
+            positions.append(found)
+            start += len(bits)
+        if sum(map(len, inside)) > max(_COLLECTED, len(marks) // 32):
+            break
+        below = len(marks) - int(lib.count_nonzero(marks))
+        found = (torch.as_tensor(lib.concatenate(parts)) for parts in (positions, inside))
+        looks.append(_Look(pack(torch.as_tensor(marks)), below, *found))
+    return looks
 
 
 def _fast(tensor: Tensor) -> Union[np.ndarray, Tensor]:
@@ -107,7 +114,8 @@ def _settle(
     equal = (inside == threshold).nonzero().view(-1)
     pruned[equal[: num_pruned - int(pruned.sum())]] = True
     parts = pruned.split([len(look.inside) for look in looks])
-    for (name, weight), look, part in zip(weights.items(), looks, parts):
+    for (name, weight), part in zip(weights.items(), parts):
+        look = looks.pop(0)  # with it goes its memory
         keep = unpack(look.marks, weight.shape)
         keep.view(-1)[look.positions[part.to(weight.device)]] = False
         yield name, keep

@@ -18,6 +18,8 @@ from fresh import measure
 from page import write_page
 from tqdm import tqdm
 
+import manifests
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 GROWTH = {
@@ -33,7 +35,7 @@ SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--repeats", type=int, default=5, help="of each mask; default: %(default)s")
+    add("--repeats", type=int, default=5, help="of each but finetuning; default: %(default)s")
     add("--updates", type=int, default=105, help="of each finetuning; default: %(default)s")
     add("--out", type=Path, default=ROOT / "docs", help="folder to write; default: docs/")
     add("--page", action="store_true", help="write the page anew from performance.json")
@@ -55,6 +57,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "sparsities": sparsities(repeats),
         "files": measure(str(HERE / "selection.py"), layers=12, width=768),
         "finetuning": finetuning(updates),
+        "manifests": manifests.run(repeats),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}

@@ -74,3 +74,12 @@ def test_an_interrupted_file_stays_what_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_labels_that_were_not_all_written_have_no_tsv(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", tmp_path, GOOD)
+    (tmp_path / "train.ltr").unlink()
+    (tmp_path / "train.ltr").mkdir()
+    with pytest.raises(OSError, match=r"train\.ltr"):
+        write_split(tmp_path, "train", tmp_path, GOOD[:1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.ltr", "train.wrd"]

@@ -2,12 +2,10 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from .files import replacing, require_writable
-
-if TYPE_CHECKING:
-    from .info import SparsityByLayer
+from .layers import SparsityByLayer
 
 _SUFFIXES = (".png", ".pdf", ".svg")
 _COLORMAP = "YlGnBu"  # the same order to any colour vision, and in grey
@@ -29,7 +27,7 @@ def require_matplotlib(wanted_by: str) -> None:
         ) from None
 
 
-def draw_sparsity(path: Path, sparsity: "SparsityByLayer", name: str) -> None:
+def draw_sparsity(path: Path, sparsity: SparsityByLayer, name: str) -> None:
     """Layer by projection; the sums over both stand apart, behind a line."""
     figure, axes = _heat_map(
         sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", "{:.1%}", 0.34

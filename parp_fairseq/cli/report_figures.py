@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from typing import Dict, List, Sequence
 
 from .figures import draw_iou, save
-from .info import PROJECTIONS
+from .layers import PROJECTIONS
 from .report_masks import MasksAtSparsity
 from .report_runs import TITLES, Pruned, Study
 

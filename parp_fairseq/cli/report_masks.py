@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from parp_fairseq.pruning import Mask
 
-from .info import ALL, SparsityByLayer
+from .layers import ALL, SparsityByLayer
 from .report_runs import Study
 
 

@@ -19,11 +19,11 @@ from check_leaks import check_leaks, parts_of
 from check_picture import draw, require_drawable
 from command import add_jobs, run
 from prepared import (
-    LABELS,
     WORDS,
     Complain,
     Split,
     check_symbols,
+    label_kinds,
     read_dictionary,
     read_split,
     split_names,
@@ -171,9 +171,10 @@ def check_unseen(
         complain("symbols never trained", f"dict.{suffix}.txt", found)
 
 
-def table(splits: Sequence[Split], speakers: Mapping[str, Sequence[Optional[str]]]) -> str:
+def table(
+    splits: Sequence[Split], kinds: Sequence[str], speakers: Mapping[str, Sequence[Optional[str]]]
+) -> str:
     """Hours, speakers, words, symbols and lengths of each split."""
-    kinds = [suffix for suffix in LABELS if any(suffix in split.labels for split in splits)]
     rows = []
     for split in splits:
         seconds = [entry.frames / RATE for entry in split.entries] or [0.0]
@@ -198,7 +199,7 @@ def prepare(args: argparse.Namespace) -> None:
         require_drawable(args.plot)
     problems, warnings = Findings(), Findings()
     splits = [read_split(args.data, name, problems.add) for name in split_names(args.data)]
-    kinds = [suffix for suffix in LABELS if any(suffix in split.labels for split in splits)]
+    kinds = label_kinds(splits)
     if not kinds:
         problems.add("labels", str(args.data), "none, expected .ltr, .phn or .spm files")
     for suffix in kinds:
@@ -213,7 +214,7 @@ def prepare(args: argparse.Namespace) -> None:
     parts = parts_of(splits)
     whole = [split for split in splits if split.name not in parts]
     check_leaks(whole, speakers, digests, problems.add, warnings.add)
-    print(table(splits, speakers))
+    print(table(splits, kinds, speakers))
     problems.print("problem")
     warnings.print("warning")
     if args.plot:

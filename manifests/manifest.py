@@ -42,7 +42,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes a UTF-8 file in one step; its folder is made where it is missing."""
-    """Writes a text file in one step; its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{line}\n" for line in lines)
     with replacing(path) as temporary:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
+from command import run
 from lines import read_lines
 from manifest import replacing, write_dictionary, write_labels
 
@@ -82,6 +83,13 @@ def write_units(
         write_labels(data, split, "spm", lines)
 
 
+def prepare(args: argparse.Namespace) -> None:
+    words = read_words(args.data)
+    write_units(args.data, train(words["train"], args.vocab_size), words)
+    for split, lines in words.items():
+        print(f"{split}: {len(lines)} utterances")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,14 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--vocab-size", type=int, default=100, metavar="N", help="units (default: %(default)s)"
     )
-    args = parser.parse_args(argv)
-    try:
-        words = read_words(args.data)
-        write_units(args.data, train(words["train"], args.vocab_size), words)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
-    for split, lines in words.items():
-        print(f"{split}: {len(lines)} utterances")
+    run(parser, prepare, argv)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import matplotlib
 from tabulate import tabulate
 from tqdm import tqdm
 
-from parp_fairseq.cli.checkpoint import read
+from parp_fairseq.cli.checkpoint import mask_of_zeros, read
 from parp_fairseq.pruning import prunable_parameters
 
 matplotlib.use("Agg")
@@ -167,8 +167,7 @@ def run_lines(command: List, log: Path) -> Iterator[str]:
 
 
 def sparsity_of(checkpoint: Path) -> float:
-    weights = prunable_parameters(read(checkpoint)["model"]).values()
-    return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+    return mask_of_zeros(prunable_parameters(read(checkpoint)["model"])).sparsity
 
 
 def report(results: List[Result], out: Path) -> None:

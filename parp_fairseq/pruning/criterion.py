@@ -24,10 +24,10 @@ def magnitude(name: str, weight: Tensor) -> Iterator[Tensor]:
     if weight.dtype == torch.float64:
         raise ValueError(f"{name} is float64: expected float32, float16 or bfloat16")
     flat = weight.detach().reshape(-1)
-    if flat.device.type != "cpu":
-        yield from (piece.abs().float() for piece in flat.split(GPU_PIECE))
-    elif flat.dtype != torch.float32:
-        yield from (piece.abs().float() for piece in flat.split(PIECE))
+    on_cpu = flat.device.type == "cpu"
+    if not on_cpu or flat.dtype != torch.float32:
+        pieces = flat.split(PIECE if on_cpu else GPU_PIECE)
+        yield from (piece.abs().float() for piece in pieces)
     else:  # into one buffer, by one thread: it stays in the cache of that core
         values, buffer = flat.numpy(), np.empty(min(PIECE, flat.numel()), np.float32)
         for start in range(0, len(values) or 1, PIECE):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,9 +124,7 @@ def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_pa
     runs = tmp_path / "runs"
     arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
     with subprocess.Popen(arguments, start_new_session=True) as killed:
-        while not (runs.is_dir() and is_half_done(runs)):
-            assert killed.poll() is None, "ended before it could be killed"
-            time.sleep(0.01)
+        wait_until(lambda: runs.is_dir() and is_half_done(runs), killed)
         os.killpg(killed.pid, signal.SIGKILL)
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/model.pt")}
     half = next(path.parents[1] for path in runs.glob("*/checkpoints-*/checkpoint_last.pt"))
@@ -153,16 +152,14 @@ def test_a_training_that_dies_is_no_finished_run(tmp_path):
     arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
     run = tmp_path / "runs" / "dense-0-seed1"
     with subprocess.Popen(arguments) as going_on:
-        while not list(run.glob("checkpoints-*/checkpoint_last.pt")):
-            assert going_on.poll() is None, "ended before its training could be killed"
-            time.sleep(0.01)
+        wait_until(lambda: has_saved(run), going_on)
         children = psutil.Process(going_on.pid).children(recursive=True)
         trainings = [p for p in children if any("hydra-train" in word for word in p.cmdline()[:2])]
         assert len(trainings) == 1
         trainings[0].kill()
     assert going_on.returncode == 1
     assert not (run / "model.pt").exists()
-    assert list(run.glob("checkpoints-*/checkpoint_last.pt"))
+    assert has_saved(run)
 
 
 @pytest.mark.slow
@@ -172,14 +169,22 @@ def test_a_training_that_outlives_its_study_is_waited_for(tmp_path):
     arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
     run = tmp_path / "runs" / "dense-0-seed1"
     with subprocess.Popen(arguments) as killed:
-        while not list(run.glob("checkpoints-*/checkpoint_last.pt")):
-            assert killed.poll() is None, "ended before it could be killed"
-            time.sleep(0.01)
+        wait_until(lambda: has_saved(run), killed)
         killed.kill()
     snakemake(tmp_path, study, "-j", 1)
     assert starts(run) == 1
     assert "done training" in read_log(run)
     assert list(table(tmp_path)) == [run.name]
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen) -> None:
+    while not happened():
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+
+
+def has_saved(run: Path) -> bool:
+    return any(run.glob("checkpoints-*/checkpoint_last.pt"))
 
 
 def is_half_done(runs: Path) -> bool:

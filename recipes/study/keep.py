@@ -3,7 +3,6 @@
 usage: python keep.py CHECKPOINT MODEL.pt MASK.safetensors
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 import parp_fairseq.models.safe_loading  # noqa: F401
 from parp_fairseq.cli.checkpoint import Checkpoint, mask_of_zeros
+from parp_fairseq.cli.files import replacing
 
 
 def keep(checkpoint: Path, model: Path, mask: Path) -> None:
@@ -21,12 +21,8 @@ def keep(checkpoint: Path, model: Path, mask: Path) -> None:
     mask_of_zeros(weights).save(mask)
     state["last_optimizer_state"] = None
     state["model"] = dict(state["model"])  # without the metadata, where the pruned weights are
-    temporary = model.with_name(f".{model.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(model) as temporary:
         torch.save(state, temporary)
-        temporary.replace(model)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ FC1 = f"{NAME}_mask"
 MASKS = {
     "folder.safetensors": (lambda path, _: path.mkdir(), "is a folder"),
     "empty.safetensors": (lambda path, _: path.touch(), "header"),
-    "empty.pt": (lambda path, _: path.touch(), "not a file of tensors alone"),
+    "empty.pt": (lambda path, _: path.touch(), "it is cut short"),
     "text.safetensors": (lambda path, _: path.write_text("no mask"), "header"),
-    "text.pt": (lambda path, _: path.write_text("no mask"), "not a file of tensors alone"),
+    "text.pt": (lambda path, _: path.write_text("no mask"), "of another kind"),
     "cut.safetensors": (
         lambda path, mask: (mask.save(path), path.write_bytes(path.read_bytes()[:-9])),
         "incomplete metadata, file not fully covered",
@@ -44,7 +44,7 @@ MASKS = {
             with_changes(path, mask, {}),
             path.write_bytes(path.read_bytes()[:999]),
         ),
-        "not a file of tensors alone",
+        "it is cut short",
     ),
     "weights.safetensors": (
         lambda path, _: save_file({"w": torch.ones(3)}, path),

@@ -75,7 +75,7 @@ class Payload:
 
 def test_a_payload_is_refused_and_does_not_run(tmp_path):
     torch.save({"a.weight_mask": Payload(tmp_path / "ran")}, tmp_path / "mask.pt")
-    with pytest.raises(ValueError, match=r"mask\.pt: not a file of tensors alone"):
+    with pytest.raises(ValueError, match=r"mask\.pt: .* it asks for \w+\.mkdir"):
         Mask.load(tmp_path / "mask.pt")
     assert not (tmp_path / "ran").exists()
 

@@ -127,8 +127,8 @@ def read_checkpoint(path: Path, _):
 
 
 READERS = {
-    "mask": (lambda path, _: Mask.load(path), "mask file .*: not a file of tensors alone"),
-    "encoder": (read_encoder, "w2v_path is .*: that file is refused, .* it (asks for|is cut)"),
+    "mask": (lambda path, _: Mask.load(path), "mask file .* would run code"),
+    "encoder": (read_encoder, "w2v_path is .*: that file is refused: .* would run code"),
     "checkpoint": (read_checkpoint, "Weights only load failed"),
 }
 

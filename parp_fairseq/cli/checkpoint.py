@@ -1,9 +1,6 @@
 """Checkpoint: the weights of a checkpoint file, read without running anything that it carries."""
 
 import argparse
-import re
-import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from parp_fairseq.pruning import Mask, prunable_parameters
 from parp_fairseq.pruning.pattern import prunes_biases
+from parp_fairseq.pruning.plain_file import load_plain
 
 
 class _Dictionary:
@@ -96,24 +94,11 @@ def read(path: Path) -> Any:
     Raises:
         ValueError: anything else, above all a pickle that would run code.
     """
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_PLAIN_CONTAINERS):
-            warnings.simplefilter("ignore")  # torch's, of pickles that it goes on to refuse
-            zipped = zipfile.is_zipfile(path)  # the older form of file cannot be mapped
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except PermissionError:
-        raise
-    except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if wanted:
-            raise ValueError(
-                f"{path} is refused: loading it would run code, for it asks for {wanted[1]}; "
-                "expected tensors and plain data alone"
-            ) from None
-        raise ValueError(
-            f"{path} is no checkpoint and no mask: it is cut short, of another kind, or would run "
-            f"code when loaded ({type(error).__name__})"
-        ) from None
+    with torch.serialization.safe_globals(_PLAIN_CONTAINERS):
+        try:
+            return load_plain(path)
+        except ValueError as error:
+            raise ValueError(f"{path} is no checkpoint and no mask: {error}") from None
 
 
 def describe(value: Any) -> str:

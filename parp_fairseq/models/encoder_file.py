@@ -6,8 +6,6 @@ gives a setting of the encoder, ``conv_feature_layers``, to Python's ``eval``.
 
 import argparse
 import ast
-import re
-import zipfile
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -19,6 +17,8 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.audio_pretraining import AudioPretrainingTask
 from omegaconf import OmegaConf
 from torch import Tensor
+
+from parp_fairseq.pruning.plain_file import load_plain
 
 _LITERALS = (ast.Expression, ast.List, ast.Tuple, ast.BinOp, ast.Add, ast.Mult, ast.Load)
 
@@ -72,18 +72,10 @@ def _read(path: Path, where: str) -> Mapping[str, Any]:
         raise FileNotFoundError(f"{where} that file does not exist")
     if path.stat().st_size == 0:
         raise ValueError(f"{where} that file is empty")
-    zipped = zipfile.is_zipfile(path)  # the older form of file cannot be mapped
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except PermissionError:
-        raise
-    except Exception as error:  # torch raises many kinds for a file that it cannot or will not read
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"asks for {wanted[1]}" if wanted else "is cut short or of another kind"
-        raise ValueError(
-            f"{where} that file is refused, expected tensors and plain data alone; it {reason} "
-            f"({type(error).__name__})"
-        ) from None
+        state = load_plain(path)
+    except ValueError as error:
+        raise ValueError(f"{where} that file is refused: {error}") from None
     if not isinstance(state, Mapping):
         raise ValueError(
             f"{where} it holds an object of type {type(state).__name__}, expected a checkpoint, "

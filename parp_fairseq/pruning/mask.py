@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .bits import pack, popcount, unpack
+from .plain_file import load_plain
 from .scope import encoder_name
 
 FORMAT = "parp-mask"
@@ -237,12 +238,7 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def _load_authors(cls, path: Path) -> "Mask":
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (
-            Exception
-        ) as error:  # torch raises many kinds for a file that it cannot or will not read
-            raise ValueError(f"not a file of tensors alone ({type(error).__name__})") from None
+        state = load_plain(path)
         if not isinstance(state, Mapping) or not state:
             raise ValueError(f"expected a dict of masks, found {type(state).__name__}")
         kept = {}

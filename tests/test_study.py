@@ -118,6 +118,11 @@ def test_nothing_is_left_to_do(undisturbed):
     assert "Nothing to be done" in snakemake(undisturbed, SMALL, "-n")
 
 
+def test_a_study_of_fewer_runs_is_reported_anew(undisturbed):
+    planned = snakemake(undisturbed, {**SMALL, "methods": ["dense", "parp"]}, "-n")
+    assert re.findall(r"rule (\w+):", planned) == ["report", "all"]
+
+
 def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_path):
     """Killed with all that it started, while a training that others wait for is under way."""
     study = {**SMALL, "methods": ["omp", "parp"]}

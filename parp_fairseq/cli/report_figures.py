@@ -1,5 +1,6 @@
 """The pictures of ``parp report``."""
 
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Dict, List, Sequence
@@ -24,7 +25,9 @@ _LOOKS = {
 def draw_error_rates(path: Path, study: Study, split: str) -> None:
     """Error rate against sparsity: means over the seeds, bars of one standard deviation."""
     figure, (axes,) = _axes(1)
-    for method in TITLES:
+    sparsities = sorted({c.sparsity for c in study.cells if c.method != "dense"})
+    gap = min((b - a for a, b in pairwise(sparsities)), default=0.1)
+    for place, method in enumerate(TITLES):
         cells = {c.sparsity: runs for c, runs in study.cells.items() if c.method == method}
         if not cells:
             continue
@@ -36,8 +39,10 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
             axes.axhline(means[0], linestyle="--", **look)
             axes.axhspan(means[0] - spreads[0], means[0] + spreads[0], color=color, alpha=0.08)
         else:
-            axes.errorbar(list(cells), means, spreads, marker=marker, capsize=2, **look)
-    axes.set(xlabel="sparsity", ylabel=f"{study.error} on {split}, %")
+            # Side by side, for bars on top of each other cannot be told apart.
+            beside = [sparsity + 0.03 * gap * (place - len(TITLES) / 2) for sparsity in cells]
+            axes.errorbar(beside, means, spreads, marker=marker, capsize=2, **look)
+    axes.set(xlabel="sparsity", ylabel=f"{study.error} on {split}, %", xticks=sparsities)
     _finish(figure, path)
 
 

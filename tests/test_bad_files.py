@@ -48,7 +48,7 @@ MASKS = {
     ),
     "weights.safetensors": (
         lambda path, _: save_file({"w": torch.ones(3)}, path),
-        "expected a safetensors file of format parp-mask, found None",
+        "expected parp-mask in a safetensors file's metadata, found none",
     ),
     "half.pt": (
         lambda path, mask: with_changes(path, mask, {FC1: torch.full((32, 16), 0.5)}),

@@ -181,13 +181,14 @@ class Mask(Mapping[str, Tensor]):
         The file appears whole or not at all.
         """
         path = Path(path)
-        metadata = {
-            "format": FORMAT,
-            "shapes": json.dumps({name: list(shape) for name, shape in self._shapes.items()}),
-            "sparsity": repr(self.sparsity),
+        told = {
+            "shapes": {name: list(shape) for name, shape in self._shapes.items()},
+            "sparsity": self.sparsity,
             "scope": self.scope,
             "origin": self.origin,
         }
+        # One entry: of several, safetensors changes the order, and equal masks are equal files.
+        metadata = {FORMAT: json.dumps(told)}
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             save_file({name: bits.cpu() for name, bits in self._bits.items()}, partial, metadata)
@@ -227,14 +228,17 @@ class Mask(Mapping[str, Tensor]):
     def _load_safetensors(cls, path: Path) -> "Mask":
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                found = metadata.get("format")
-                raise ValueError(f"expected a safetensors file of format {FORMAT}, found {found}")
-            shapes = _parse_shapes(metadata.get("shapes", ""))
+            if FORMAT not in metadata:
+                found = ", ".join(sorted(metadata)) or "none"
+                raise ValueError(
+                    f"expected {FORMAT} in a safetensors file's metadata, found {found}"
+                )
+            told = json.loads(metadata[FORMAT])
+            shapes = _parse_shapes(told.get("shapes") if isinstance(told, dict) else told)
             if shapes.keys() != set(file.keys()):
                 raise ValueError("the tensors are not those that the metadata names")
             bits = {name: file.get_tensor(name) for name in shapes}
-        return cls._from_bits(bits, shapes, metadata.get("scope", ""), metadata.get("origin", ""))
+        return cls._from_bits(bits, shapes, str(told.get("scope", "")), str(told.get("origin", "")))
 
     @classmethod
     def _load_authors(cls, path: Path) -> "Mask":
@@ -256,9 +260,10 @@ class Mask(Mapping[str, Tensor]):
         return cls(kept, origin=path.name)
 
 
-def _parse_shapes(text: str) -> Dict[str, torch.Size]:
-    shapes = json.loads(text or "null")
+def _parse_shapes(shapes: Any) -> Dict[str, torch.Size]:
     lists = shapes.values() if isinstance(shapes, dict) else [None]
     if not all(isinstance(s, list) and all(type(n) is int and n >= 0 for n in s) for s in lists):
-        raise ValueError(f"expected shapes as lists of sizes in the metadata, found {text[:80]!r}")
+        raise ValueError(
+            f"expected shapes as lists of sizes in the metadata, found {str(shapes)[:80]}"
+        )
     return {name: torch.Size(shape) for name, shape in shapes.items()}

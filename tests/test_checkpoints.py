@@ -17,6 +17,7 @@ from fairseq_runs import (
     write_encoder,
 )
 
+from parp_fairseq.cli.checkpoint import read
 from parp_fairseq.pruning import magnitude_mask, prunable_parameters
 
 METHODS = {
@@ -187,6 +188,13 @@ def test_published_forms_are_read(corpus, tmp_path, form, large):
     )  # fmt: skip
     zeros, total = count_zeros(checkpoint["model"])
     assert zeros == round(0.5 * total)
+
+
+def test_reading_by_the_command_line_leaves_what_is_allowed_as_it_was(encoder):
+    allowed = torch.serialization.get_safe_globals()
+    assert argparse.Namespace in allowed  # by models/safe_loading
+    read(encoder)
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
 
 
 def test_a_mask_of_the_pretrained_network_fits_the_finetuned(corpus, encoder, tmp_path):

@@ -17,7 +17,7 @@ class _Dictionary:
     """Stands in for fairseq's, which nobody looks at here: importing fairseq would take seconds."""
 
 
-_PLAIN_CONTAINERS = [argparse.Namespace, (_Dictionary, "fairseq.data.dictionary.Dictionary")]
+_PLAIN_CONTAINERS = {argparse.Namespace, (_Dictionary, "fairseq.data.dictionary.Dictionary")}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def read(path: Path) -> Any:
     Raises:
         ValueError: anything else, above all a pickle that would run code.
     """
-    with torch.serialization.safe_globals(_PLAIN_CONTAINERS):
+    # Those that others allowed must stay allowed: torch forgets at the end what it is given here.
+    lacking = _PLAIN_CONTAINERS.difference(torch.serialization.get_safe_globals())
+    with torch.serialization.safe_globals(list(lacking)):
         try:
             return load_plain(path)
         except ValueError as error:

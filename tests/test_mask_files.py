@@ -149,12 +149,12 @@ def test_bytes_that_do_not_fit_the_shape_are_refused(mask, tmp_path):
         Mask.load(tmp_path / "mask.safetensors")
 
 
-@pytest.mark.parametrize(
-    "told",
-    [None, 3, [1], {}, *({"shapes": shapes} for shapes in ({"w": 4}, {"w": [-1]}, {"w": [1.5]}))],
-)
+SHAPES = ["null", "3", "[1]", '{"w": 4}', '{"w": [-1]}', '{"w": [1.5]}']
+
+
+@pytest.mark.parametrize("told", ["", "{}", *SHAPES, *(f'{{"shapes": {s}}}' for s in SHAPES)])
 def test_metadata_that_is_no_shapes_is_refused(tmp_path, told):
-    metadata = {"parp-mask": json.dumps(told)}
+    metadata = {"parp-mask": told}
     save_file({"w": torch.zeros(1, dtype=torch.uint8)}, tmp_path / "mask.safetensors", metadata)
     with pytest.raises(ValueError, match="expected shapes as lists of sizes in the metadata"):
         Mask.load(tmp_path / "mask.safetensors")

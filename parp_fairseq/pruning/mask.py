@@ -233,8 +233,8 @@ class Mask(Mapping[str, Tensor]):
                 raise ValueError(
                     f"expected {FORMAT} in a safetensors file's metadata, found {found}"
                 )
-            told = json.loads(metadata[FORMAT])
-            shapes = _parse_shapes(told.get("shapes") if isinstance(told, dict) else told)
+            told = _parse(metadata[FORMAT])
+            shapes = told["shapes"]
             if shapes.keys() != set(file.keys()):
                 raise ValueError("the tensors are not those that the metadata names")
             bits = {name: file.get_tensor(name) for name in shapes}
@@ -260,10 +260,11 @@ class Mask(Mapping[str, Tensor]):
         return cls(kept, origin=path.name)
 
 
-def _parse_shapes(shapes: Any) -> Dict[str, torch.Size]:
+def _parse(text: str) -> Dict[str, Any]:
+    """What :meth:`Mask.save` told of a mask."""
+    told = json.loads(text or "null")
+    shapes = told.get("shapes") if isinstance(told, dict) else None
     lists = shapes.values() if isinstance(shapes, dict) else [None]
     if not all(isinstance(s, list) and all(type(n) is int and n >= 0 for n in s) for s in lists):
-        raise ValueError(
-            f"expected shapes as lists of sizes in the metadata, found {str(shapes)[:80]}"
-        )
-    return {name: torch.Size(shape) for name, shape in shapes.items()}
+        raise ValueError(f"expected shapes as lists of sizes in the metadata, found {text[:80]!r}")
+    return {**told, "shapes": {name: torch.Size(shape) for name, shape in shapes.items()}}

@@ -11,11 +11,12 @@ import torch
 import parp_fairseq.models.safe_loading  # noqa: F401
 from parp_fairseq.cli.checkpoint import Checkpoint, mask_of_zeros
 from parp_fairseq.cli.files import replacing
+from parp_fairseq.pruning.plain_file import load_plain
 
 
 def keep(checkpoint: Path, model: Path, mask: Path) -> None:
     """Writes `model`, which fairseq-generate reads as it does `checkpoint`, and its `mask`."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_plain(checkpoint)
     trained = Checkpoint(checkpoint, state)
     weights = trained.prunable(trained.trained_scope, trained.trained_biases)
     mask_of_zeros(weights).save(mask)

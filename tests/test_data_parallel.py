@@ -1,12 +1,11 @@
 """Promise 7: all ranks agree. Two processes over gloo, as fairseq trains on two GPUs."""
 
-import socket
 from pathlib import Path
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq_runs import make_trainer, training_config
-from torch import multiprocessing
+from torch import distributed, multiprocessing
 
 from parp_fairseq.pruning import Mask
 
@@ -15,23 +14,36 @@ UPDATES = 60
 CERTAIN = dict(apply_mask=None, sparsity=0.5, prune_interval=10, lr="[0.001]", max_update=UPDATES)
 
 
-def join(cfg, rank, port) -> None:
+def two_ranks(function, folder, *args) -> None:
+    """Call ``function(rank, rendezvous, folder, *args)`` in two processes, to their ends."""
+    rendezvous = f"file://{folder}/rendezvous"
+    multiprocessing.spawn(leaving_together, (function, rendezvous, folder, *args), nprocs=2)
+
+
+def leaving_together(rank, function, *args) -> None:
+    """fairseq leaves its process group up, and gloo aborts some processes that end so."""
+    function(rank, *args)
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def join(cfg, rank, rendezvous) -> None:
     """What fairseq's launchers do to the config of a rank."""
     parallel = cfg.distributed_training
     parallel.distributed_world_size = 2
     parallel.distributed_rank = rank
-    parallel.distributed_init_method = f"tcp://127.0.0.1:{port}"
+    parallel.distributed_init_method = rendezvous
     parallel.distributed_backend = "gloo"
     parallel.distributed_no_spawn = True
     distributed_utils.distributed_init(cfg)
 
 
-def train_rank(rank, port, data, encoder, folder):
+def train_rank(rank, rendezvous, folder, data, encoder):
     import conftest  # noqa: F401  (registers the plugin in this process)
     from test_training import run
 
     cfg = training_config(data, encoder, folder, load_checkpoint_on_all_dp_ranks=True, **CERTAIN)
-    join(cfg, rank, port)
+    join(cfg, rank, rendezvous)
     trainer = make_trainer(cfg)
     run(trainer, UPDATES)
     report = {
@@ -41,15 +53,9 @@ def train_rank(rank, port, data, encoder, folder):
     torch.save(report, Path(folder) / f"rank{rank}.pt")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_two_ranks_agree_and_equal_one_with_twice_update_freq(corpus, encoder, tmp_path):
     """With legacy_ddp: fairseq's pytorch_ddp wants GPUs."""
-    multiprocessing.spawn(train_rank, (free_port(), corpus, encoder, tmp_path), nprocs=2)
+    two_ranks(train_rank, tmp_path, corpus, encoder)
     first, second = (
         torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)
     )
@@ -67,16 +73,14 @@ def test_two_ranks_agree_and_equal_one_with_twice_update_freq(corpus, encoder, t
     assert Mask.from_state_dict(first["mask"]).iou(alone.task.pruner.mask) > 0.99
 
 
-def prune_apart(rank, port, folder):
+def prune_apart(rank, rendezvous, folder):
     """Two ranks whose weights have come apart."""
     import conftest  # noqa: F401
 
     from parp_fairseq.pruning import random_mask
     from parp_fairseq.tasks.agreement import require_agreement
 
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", world_size=2, rank=rank
-    )
+    distributed.init_process_group("gloo", init_method=rendezvous, world_size=2, rank=rank)
     shapes = {"w": torch.zeros(100)}
     require_agreement(random_mask(shapes, 0.5, seed=1), torch.device("cpu"))
     try:
@@ -86,16 +90,16 @@ def prune_apart(rank, port, folder):
 
 
 def test_a_mismatch_names_the_ranks(tmp_path):
-    multiprocessing.spawn(prune_apart, (free_port(), tmp_path), nprocs=2)
+    two_ranks(prune_apart, tmp_path)
     for rank in range(2):
         assert "ranks [0] against ranks [1]" in (tmp_path / f"rank{rank}.txt").read_text()
 
 
-def load_on_one_rank(rank, port, data, encoder, folder):
+def load_on_one_rank(rank, rendezvous, folder, data, encoder):
     import conftest  # noqa: F401
 
     cfg = training_config(data, encoder, folder)
-    join(cfg, rank, port)
+    join(cfg, rank, rendezvous)
     try:
         make_trainer(cfg)
     except ValueError as error:
@@ -103,7 +107,7 @@ def load_on_one_rank(rank, port, data, encoder, folder):
 
 
 def test_several_ranks_must_all_load_the_checkpoint(corpus, encoder, tmp_path):
-    multiprocessing.spawn(load_on_one_rank, (free_port(), corpus, encoder, tmp_path), nprocs=2)
+    two_ranks(load_on_one_rank, tmp_path, corpus, encoder)
     for rank in range(2):
         message = (tmp_path / f"rank{rank}.txt").read_text()
         assert "needs checkpoint.load_checkpoint_on_all_dp_ranks=true" in message

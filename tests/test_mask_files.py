@@ -65,7 +65,7 @@ def test_save_leaves_nothing_half_written(mask, tmp_path, monkeypatch):
     mask.save(tmp_path / "mask.safetensors")
     before = (tmp_path / "mask.safetensors").read_bytes()
     monkeypatch.setattr("pathlib.Path.replace", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"mask\.safetensors cannot be written: No space"):
         mask.save(tmp_path / "mask.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["mask.safetensors"]
     assert (tmp_path / "mask.safetensors").read_bytes() == before

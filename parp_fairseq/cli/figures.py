@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from .files import replacing, require_writable
+from parp_fairseq.pruning.replacing import replacing
+
+from .files import require_writable
 from .layers import SparsityByLayer
 
 _SUFFIXES = (".png", ".pdf", ".svg")

@@ -1,9 +1,8 @@
-"""What a file holds: a mask or a checkpoint. Whether one can be written, and how."""
+"""What a file holds: a mask or a checkpoint. Whether one can be written."""
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Mapping, Sequence, Union
+from typing import Mapping, Sequence, Union
 
 from parp_fairseq.pruning import Mask
 
@@ -47,20 +46,3 @@ def require_writable(option: str, path: Path, suffixes: Sequence[str]) -> None:
         raise ValueError(f"{option} is {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"{option} is {path}: the folder {path.parent} cannot be written to")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what was written there becomes ``path`` in one step.
-
-    Raises:
-        OSError: it cannot be written; the message names it, and ``path`` stays what it was.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)

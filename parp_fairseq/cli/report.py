@@ -4,8 +4,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import List, Sequence
 
+from parp_fairseq.pruning.replacing import replacing
+
 from . import figures, report_tables
-from .files import replacing
 from .report_masks import MasksAtSparsity, read_masks
 from .report_runs import Study, read_study
 

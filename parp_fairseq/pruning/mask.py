@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .bits import pack, popcount, unpack
 from .plain_file import load_plain
+from .replacing import replacing
 from .scope import encoder_name
 
 FORMAT = "parp-mask"
@@ -189,18 +190,16 @@ class Mask(Mapping[str, Tensor]):
         }
         # One entry: of several, safetensors changes the order, and equal masks are equal files.
         metadata = {FORMAT: json.dumps(told)}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        bits = {name: bits.cpu() for name, bits in self._bits.items()}
         try:
-            save_file({name: bits.cpu() for name, bits in self._bits.items()}, partial, metadata)
-            # safetensors makes the file readable by its owner alone.
-            umask = os.umask(0)
-            os.umask(umask)
-            partial.chmod(0o666 & ~umask)
-            partial.replace(path)
+            with replacing(path) as partial:
+                save_file(bits, partial, metadata)
+                # safetensors makes the file readable by its owner alone.
+                umask = os.umask(0)
+                os.umask(umask)
+                partial.chmod(0o666 & ~umask)
         except SafetensorError as error:  # a full disk, for one
-            raise OSError(f"mask file {path} cannot be written: {error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+            raise OSError(f"{path} cannot be written: {error}") from None
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> "Mask":

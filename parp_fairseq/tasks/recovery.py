@@ -5,10 +5,11 @@ A kill in between leaves that one cut short, and a whole file of the same save b
 """
 
 import logging
-import os
 import shutil
 import zipfile
 from pathlib import Path
+
+from parp_fairseq.pruning.replacing import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,5 @@ def mend_last_checkpoint(save_dir: Path) -> None:
             "it: remove it to begin anew"
         )
     logger.warning(f"{last} is cut short: going on from {whole[-1]}, the newest whole checkpoint")
-    partial = last.with_name(f".{last.name}.{os.getpid()}.partial")
-    try:
+    with replacing(last) as partial:
         shutil.copyfile(whole[-1], partial)
-        partial.replace(last)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ import torch
 
 import parp_fairseq.models.safe_loading  # noqa: F401
 from parp_fairseq.cli.checkpoint import Checkpoint, mask_of_zeros
-from parp_fairseq.cli.files import replacing
 from parp_fairseq.pruning.plain_file import load_plain
+from parp_fairseq.pruning.replacing import replacing
 
 
 def keep(checkpoint: Path, model: Path, mask: Path) -> None:

@@ -70,9 +70,14 @@ def _compose(study: Study, pictures: Sequence[str]) -> str:
         "Mean ± sample standard deviation over the seeds.",
         report_tables.error_rates(study, main),
         error_rates,
-        "Less that of the dense model of the same seed: below 0, the subnetwork is the better one.",
-        report_tables.against_dense(study, main),
     ]
+    methods = {cell.method for cell in study.planned}
+    if "dense" in methods and len(methods) > 1:
+        parts += [
+            "Less that of the dense model of the same seed: below 0, the subnetwork is the better "
+            "one.",
+            report_tables.against_dense(study, main),
+        ]
     for split in others:
         parts += [f"## {study.error} on {split}, %", report_tables.error_rates(study, split)]
     if pruning:

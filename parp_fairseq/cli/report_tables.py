@@ -3,7 +3,7 @@
 import csv
 import io
 from statistics import mean, stdev
-from typing import Any, Callable, Iterable, List, Sequence
+from typing import Any, Callable, Collection, Iterable, List, Sequence
 
 from tabulate import tabulate
 
@@ -13,7 +13,7 @@ from .report_runs import METHODS, TITLES, Cell, Run, Study
 
 def error_rates(study: Study, split: str) -> str:
     """Mean and spread over the seeds: a row a method, a column a sparsity."""
-    return _by_method(study, lambda cell: _spread(study, cell, split))
+    return _by_method(study.planned, lambda cell: _spread(study, cell, split))
 
 
 def against_dense(study: Study, split: str) -> str:
@@ -22,11 +22,9 @@ def against_dense(study: Study, split: str) -> str:
 
     def difference(cell: Cell) -> str:
         runs = [run for run in study.cells.get(cell, []) if run.seed in dense]
-        if cell.method == "dense" or cell not in study.planned:
-            return ""
         return _mean([run.error_rate[split] - dense[run.seed] for run in runs], cell, study, "+")
 
-    return _by_method(study, difference)
+    return _by_method([cell for cell in study.planned if cell.method != "dense"], difference)
 
 
 def cells(study: Study) -> str:
@@ -110,19 +108,19 @@ def _all_runs(study: Study) -> Iterable[Run]:
     return (run for runs in study.cells.values() for run in runs)
 
 
-def _by_method(study: Study, text_of: Callable[[Cell], str]) -> str:
-    sparsities = sorted({cell.sparsity for cell in study.planned})
+def _by_method(planned: Collection[Cell], text_of: Callable[[Cell], str]) -> str:
+    sparsities = sorted({cell.sparsity for cell in planned})
+    methods = {cell.method for cell in planned}
     rows = [
-        [TITLES[method], *(text_of(Cell(method, sparsity)) for sparsity in sparsities)]
+        [TITLES[method]]
+        + [text_of(cell) if (cell := Cell(method, s)) in planned else "" for s in sparsities]
         for method in METHODS
-        if any(cell.method == method for cell in study.planned)
+        if method in methods
     ]
     return _markdown(["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)], rows)
 
 
 def _spread(study: Study, cell: Cell, split: str) -> str:
-    if cell not in study.planned:
-        return ""
     return _mean([run.error_rate[split] for run in study.cells.get(cell, [])], cell, study)
 
 

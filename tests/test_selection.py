@@ -182,8 +182,10 @@ def test_layerwise_prunes_each_tensor():
         assert param[~mask[name]].abs().max() <= param[mask[name]].abs().min()
 
 
+@pytest.mark.parametrize("piece", [7, criterion_module.PIECE])
 @pytest.mark.parametrize("n, m", [(2, 4), (1, 4), (4, 8)])
-def test_n_of_m_keeps_the_largest_of_each_group(n, m):
+def test_n_of_m_keeps_the_largest_of_each_group(monkeypatch, n, m, piece):
+    monkeypatch.setattr(criterion_module, "PIECE", piece)
     params = {"linear": torch.randn(6, 16), "conv": torch.randn(4, 8, 3)}
     mask = magnitude_mask(params, 1 - n / m, f"{n}:{m}")
     for name, param in params.items():

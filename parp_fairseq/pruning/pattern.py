@@ -36,6 +36,7 @@ class NOfM:
 
     def __init__(self, n: int, m: int):
         self.n, self.m = n, m
+        self.__name__ = f"{n}:{m}"
 
     def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
         if sparsity == 0:
@@ -59,7 +60,9 @@ class NOfM:
                 )
 
     def _keep(self, name: str, weight: Tensor, criterion: Criterion) -> Tensor:
-        scores = torch.cat(list(criterion(name, weight))).view(weight.shape).movedim(1, -1)
+        # A copy of each piece, for the next one may be written over it.
+        scores = torch.cat([piece.clone() for piece in criterion(name, weight)])
+        scores = scores.view(weight.shape).movedim(1, -1)
         if not scores.isfinite().all():
             raise ValueError(f"{name} holds values that are infinite or not a number")
         groups = scores.reshape(-1, self.m)

@@ -28,6 +28,15 @@ METHODS = {
     "random": {"adjust": "false", "prune_criterion": "random"},
     "dense": {"sparsity": 0},
 }
+# All that is drawn at random while training.
+RANDOM = {
+    "max_update": 14,
+    "layerdrop": 0.2,
+    "dropout": 0.1,
+    "mask_channel_prob": 0.3,
+    "mask_channel_length": 2,
+    "disable_validation": False,
+}
 
 
 def count_zeros(state):
@@ -83,19 +92,19 @@ def test_stock_fairseq_reads_our_checkpoint(corpus, encoder, tmp_path):
     stock.get_model().load_state_dict(ours["model"], strict=True)
 
 
+def test_evaluation_keeps_nothing_that_only_training_needs(corpus, encoder, tmp_path):
+    finetune(training_config(corpus, encoder, tmp_path, max_update=1))
+    file = tmp_path / "checkpoint_last.pt"
+    [model], _, _ = checkpoint_utils.load_model_ensemble_and_task([str(file)])
+    assert load(file)["model"]._metadata[""]["parp"]["masters"] is not None
+    assert model.resumable is None
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("stop", [3, 4, 7])
 def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
-    """A run that stops after an update (inside and at the end of an epoch) and goes on."""
-    options = {
-        "max_update": 14,
-        "layerdrop": 0.2,
-        "dropout": 0.1,
-        "mask_channel_prob": 0.3,
-        "mask_channel_length": 2,
-        "disable_validation": False,
-        **method,
-    }
+    """A run that stops after an update, inside an epoch, and goes on."""
+    options = {**RANDOM, **method}
     whole_cfg = training_config(corpus, encoder, tmp_path / "whole", **options)
     whole = finetune_and_keep(whole_cfg, stop)
 
@@ -105,7 +114,22 @@ def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
     resumed_cfg = training_config(corpus, encoder, tmp_path / "resumed", **options)
     again = finetune_and_keep(resumed_cfg, stop)
 
-    assert again["optimizer_history"][-1]["num_updates"] == 14
+    assert_same_run(again, whole)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("update_freq", [1, 2])
+def test_resume_at_the_end_of_an_epoch_is_exact(corpus, encoder, tmp_path, method, update_freq):
+    options = {**RANDOM, **method, "update_freq": f"[{update_freq}]", "no_epoch_checkpoints": None}
+    whole = finetune(training_config(corpus, encoder, tmp_path / "whole", **options))
+    folder = tmp_path / "resumed"
+    stopped = finetune(training_config(corpus, encoder, folder, max_epoch=1, **options))
+    assert stopped["extra_state"]["train_iterator"]["epoch"] == 2
+    assert_same_run(finetune(training_config(corpus, encoder, folder, **options)), whole)
+
+
+def assert_same_run(again, whole):
+    assert again["optimizer_history"][-1]["num_updates"] == RANDOM["max_update"]
     assert_same(again["model"], whole["model"], "model")
     assert_same(again["model"]._metadata, whole["model"]._metadata, "metadata")
     assert_same(again["last_optimizer_state"], whole["last_optimizer_state"], "optimizer")
@@ -153,6 +177,11 @@ def test_finetuning_from_a_checkpoint_prunes_what_it_loaded(corpus, encoder, tmp
         ({}, {"adjust": "false"}, "task.adjust is False, .* has True"),
         ({}, {"prune_interval": 9}, "task.prune_interval is 9, .* has 50"),
         ({"prune_pattern": "layerwise"}, {}, "task.prune_pattern is 'global', .* has 'layerwise'"),
+        (  # the ramp is as long as the run, where nothing else is said
+            {"initial_sparsity": 0.1},
+            {"initial_sparsity": 0.1},
+            "task.ramp_updates is 4, .* has 2",
+        ),
     ],
 )
 def test_resuming_with_other_options_names_them(corpus, encoder, tmp_path, before, after, message):

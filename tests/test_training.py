@@ -46,6 +46,31 @@ def run(trainer, count, **kwargs):
     return list(updates(trainer, count, **kwargs))
 
 
+@pytest.mark.parametrize(
+    "where", ["parp_fairseq.tasks.parp.master_weights", "parp_fairseq.pruning.Mask.apply_"]
+)
+def test_a_first_prune_that_runs_out_of_memory_is_made_up_for(
+    corpus, encoder, tmp_path, monkeypatch, where
+):
+    """fairseq leaves out the batch, and goes on with the next."""
+
+    def short_of_memory(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    trainer = make_trainer(training_config(corpus, encoder, tmp_path, adjust="false"))
+    params = prunable_parameters(trainer.get_model())
+    expected = magnitude_mask(params, 0.5)
+    batches = trainer.get_train_iterator(1).next_epoch_itr()
+    trainer.begin_epoch(1)
+    with monkeypatch.context() as during:
+        during.setattr(where, short_of_memory)
+        assert trainer.train_step([next(batches)]) is None
+    trainer.train_step([next(batches)])
+    assert trainer.get_num_updates() == 1
+    assert trainer.task.pruner.mask == expected
+    assert all(not param[~expected[name]].any() for name, param in params.items())
+
+
 def pruned_modules(model):
     """(module, parameter name) of what PARP prunes, in the model's order, without our code."""
     return [

@@ -52,7 +52,8 @@ class ParpWav2VecCtc(Wav2VecCtc):
         return super().train(mode)
 
     def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
-        self.resumable = local_metadata.get(_METADATA_KEY)
+        if self.pruner is not None:
+            self.resumable = local_metadata.get(_METADATA_KEY)
 
 
 def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata) -> None:

@@ -4,6 +4,9 @@ From 0.12.3 on, fairseq's ``compute_mask_indices`` draws from a generator that t
 seeds unless it is given a seed, and ``Wav2Vec2Model.apply_mask`` gives none: two runs with the same
 ``common.seed`` differ. 0.12.2 draws from NumPy's global generator, which fairseq seeds at the start
 of a run, but not where a run is resumed.
+
+A checkpoint is written by rank 0, and has its generator's state. With 0.12.2, where ranks draw as many
+numbers as their batches ask for, a resumed run of several ranks draws others than one left alone.
 """
 
 import inspect

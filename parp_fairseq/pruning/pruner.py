@@ -6,7 +6,7 @@ hide / restore   switch between the whole network and the subnetwork at the targ
 """
 
 import logging
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,8 @@ class Pruner:
         """Have ``mask`` be the initial one.
 
         Raises:
-            ValueError: it is of other parameters, or of another sparsity than the first prune's.
+            ValueError: it is of other parameters, of another sparsity than the first prune's, or
+                does not follow the pattern.
         """
         mask._require_same_parameters(self.params)
         wanted = self.schedule.sparsity_at(0)
@@ -100,7 +101,21 @@ class Pruner:
                 f"{round(wanted * total)} for sparsity {wanted:g}: "
                 f"the mask's own sparsity is {mask.sparsity!r}"
             )
+        if self.pattern is not global_:
+            self._require_pattern(mask, wanted)
         self.initial_mask = mask
+
+    def _require_pattern(self, mask: Mask, sparsity: float) -> None:
+        for name, keep in mask.items():
+            # Of zeros and ones a pattern prunes the zeros, if their number is right everywhere.
+            [(_, follows)] = self.pattern({name: keep.float()}, magnitude, sparsity)
+            if not torch.equal(keep, follows):
+                found, expected = int((~keep).sum()), int((~follows).sum())
+                raise ValueError(
+                    f"the mask does not follow the pattern {self.pattern.__name__}: it prunes "
+                    f"{found} of {keep.numel()} weights of {name}, expected {expected}"
+                    + (" in other places" if found == expected else "")
+                )
 
     def start(self, masters: Optional[Mapping[str, Tensor]] = None) -> None:
         """Prune with the initial mask. ``masters``: see :meth:`prune`.
@@ -140,9 +155,11 @@ class Pruner:
             return self._subnetwork
         if self.started and self.adjust:
             return self._make_mask(magnitude, self.schedule.sparsity)
-        if self.started or self.initial_mask is not None:
-            return self.initial_mask
-        return self._make_mask(self.criterion, self.schedule.sparsity)
+        if self.initial_mask is None:
+            return self._make_mask(self.criterion, self.schedule.sparsity)
+        if self.schedule.grows:
+            return self._make_mask(self._magnitude_inside, self.schedule.sparsity)
+        return self.initial_mask
 
     @torch.no_grad()
     def hide(self) -> None:
@@ -168,15 +185,9 @@ class Pruner:
 
     def state_dict(self, subnetwork: Mask) -> Dict[str, Any]:
         """What training needs beside the weights inside ``subnetwork``, as plain CPU tensors."""
-        if self.fixed:
-            hidden = {}
-        elif self._hidden is not None and self._masters is self.params:
-            hidden = self._hidden
-        else:
-            hidden = take(subnetwork, self._masters)
         return {
             "subnetwork": subnetwork.state_dict(),
-            "hidden": {name: values.cpu() for name, values in hidden.items()},
+            "hidden": {name: values.cpu() for name, values in self._outside(subnetwork).items()},
             "mask": self.mask.state_dict() if self.started else None,
             "initial_mask": self.initial_mask.state_dict() if self.initial_mask else None,
             "mask_iou": self.mask_iou,
@@ -199,17 +210,35 @@ class Pruner:
         for attribute in ("mask_iou", "revived", "pruned_in_epoch"):
             setattr(self, attribute, state[attribute])
 
+    def _outside(self, subnetwork: Mask) -> Dict[str, Tensor]:
+        """The values outside ``subnetwork`` as the optimizer has them."""
+        if self.fixed:
+            return {}
+        if self._hidden is None:
+            return take(subnetwork, self._masters)
+        # Hidden are the parameters, and not the copies of those that have one.
+        copies = {
+            name: master
+            for name, master in self._masters.items()
+            if master.data_ptr() != self.params[name].data_ptr()
+        }
+        return {**self._hidden, **take(subnetwork, copies)}
+
     def _use(self, masters: Optional[Mapping[str, Tensor]]) -> None:
         self._masters = masters or self.params
 
     def _make_mask(self, criterion: Criterion, sparsity: float) -> Mask:
         return Mask(self.pattern(self._masters, criterion, sparsity))
 
+    def _magnitude_inside(self, name: str, weight: Tensor) -> Iterator[Tensor]:
+        """As if the initial mask had pruned already."""
+        return magnitude(name, weight.detach() * self.initial_mask[name].to(weight.device))
+
     def _zero(self, mask: Mask) -> None:
-        self.mask, self.mask_iou = mask, mask.iou(self.initial_mask)
         mask.apply_(self.params)
         if self._masters is not self.params:
             mask.apply_(self._masters)
+        self.mask, self.mask_iou = mask, mask.iou(self.initial_mask)
 
 
 def _tell_emptied(mask: Mask, sparsity: float) -> str:

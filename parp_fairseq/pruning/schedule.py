@@ -73,5 +73,5 @@ class Schedule:
     def due_before_epoch(self, epoch: int, pruned_in_epoch: int) -> bool:
         """Whether to re-prune as ``epoch`` (from 1) begins; the last to prune was another."""
         return (
-            self.epochs is not None and epoch > pruned_in_epoch and (epoch - 1) % self.epochs == 0
+            self.epochs is not None and epoch != pruned_in_epoch and (epoch - 1) % self.epochs == 0
         )

@@ -34,7 +34,7 @@ def prunable_parameters(
         scope: ``transformer`` (k_proj, v_proj, q_proj, out_proj, fc1, fc2 of every layer),
             ``feature_extractor`` (its convolutions), ``all`` (both, and ``post_extract_proj``), or
             ``re:<regex>``, searched for in the names relative to the encoder. No scope but a regex
-            covers layer norms, the positional convolution, the quantizer or the CTC head.
+            covers layer norms, the positional convolution or the quantizer, and none the CTC head.
         bias: whether biases inside the scope count.
 
     Returns:

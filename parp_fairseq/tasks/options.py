@@ -127,6 +127,11 @@ PRUNING_OPTIONS = [
 def build_schedule(cfg: ParpConfig) -> Schedule:
     """The schedule that the options describe; ValueError names an option out of range."""
     by_epochs = cfg.prune_interval_epochs is not None
+    if cfg.initial_sparsity is not None and cfg.ramp_updates is None and cfg.max_update == 0:
+        raise ValueError(
+            "task.ramp_updates is null, which stands for optimization.max_update, and that is 0: "
+            "expected at least 1 update of one of them for initial_sparsity to grow"
+        )
     return Schedule(
         sparsity=cfg.sparsity,
         initial_sparsity=cfg.initial_sparsity,
@@ -138,8 +143,11 @@ def build_schedule(cfg: ParpConfig) -> Schedule:
 
 
 def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
-    """The options of pruning, as plain values."""
+    """The options of pruning, as plain values; where the sparsity grows, until when."""
     options = {name: cfg[name] for name in PRUNING_OPTIONS}
+    schedule = build_schedule(cfg)
+    if schedule.grows:
+        options["ramp_updates"] = schedule.ramp_updates
     return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
 
 

@@ -141,7 +141,7 @@ class ParpTask(AudioFinetuningTask):
                 self._begin(optimizer, update_num)
             except ValueError as error:
                 raise RefusedError(str(error)) from None
-        elif self._prunes_before_epoch():
+        if self._prunes_before_epoch():
             self._prune(optimizer, update_num)
             self.pruner.pruned_in_epoch = self.epoch
         output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
@@ -170,8 +170,7 @@ class ParpTask(AudioFinetuningTask):
         return self._adjusts and schedule.due_before_epoch(self.epoch, pruned_in)
 
     def _begin(self, optimizer, update_num: int) -> None:
-        self.has_begun = True
-        resumable, self.model.resumable = self.model.resumable, None
+        resumable = self.model.resumable
         masters = master_weights(optimizer, self.pruner.params)
         self.model.masters = all_masters(optimizer)
         if update_num > 0 and resumable is not None:
@@ -185,6 +184,9 @@ class ParpTask(AudioFinetuningTask):
             require_agreement(self.pruner.mask, self._device())
             self.pruner.pruned_in_epoch = self.epoch
             self._report(update_num)
+        # Last of all: where memory runs out before, fairseq goes on, and it has to begin again.
+        self.model.resumable = None
+        self.has_begun = True
 
     def _prune(self, optimizer, update: int) -> None:
         start = time.perf_counter()
@@ -209,7 +211,8 @@ class ParpTask(AudioFinetuningTask):
         mask, schedule = self.pruner.mask, self.pruner.schedule
         logger.info(
             f"pruning ends at update {update}: {len(self.prune_seconds)} re-prunes took "
-            f"{sum(self.prune_seconds):.2f} s; target sparsity {schedule.sparsity:.4f}, "
+            f"{sum(self.prune_seconds):.2f} s in this process; "
+            f"target sparsity {schedule.sparsity:.4f}, "
             f"last mask {mask.sparsity:.4f} of {mask.num_weights:,} weights, "
             f"mask_iou {self.pruner.mask_iou:.4f}"
         )

@@ -165,6 +165,7 @@ def test_full_disk_leaves_nothing_behind(encoder, half, tmp_path):
         )
         assert out.returncode == 2
         assert re.fullmatch(r"parp: error: \S+ cannot be written: .*\n", out.stderr)
+        assert out.stderr.count("cannot be written") == 1
         assert files_in(tmp_path) == []
 
 

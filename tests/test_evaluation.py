@@ -42,6 +42,12 @@ def test_every_line_is_scored_and_wer_is_jiwers(corpus, checkpoint, tmp_path, ba
     assert len(set(hypotheses.values())) > 1
 
 
+def test_every_line_is_scored_where_there_are_several_gpus(corpus, checkpoint, tmp_path):
+    """Their number is the default of this option; fairseq-generate uses one, and is one of them."""
+    output = transcribe(corpus, checkpoint, tmp_path / "out", distributed_world_size=4)
+    assert len(lines_of(output, "H")) == 13
+
+
 def test_cer_by_fairseqs_own_option(corpus, checkpoint, tmp_path):
     output = transcribe(corpus, checkpoint, tmp_path / "out", wer_char_level=True)
     references, hypotheses = lines_of(output, "T"), lines_of(output, "H")

@@ -244,6 +244,9 @@ class ParpTask(AudioFinetuningTask):
             return super().get_batch_iterator(dataset, *args, **kwargs)
         # fairseq 0.12.3 drops the last batch when its size is no multiple of this.
         kwargs["required_batch_size_multiple"] = 1
+        # fairseq-generate is a single process, and yet takes a shard for each GPU that it sees.
+        if not torch.distributed.is_initialized():
+            kwargs.update(num_shards=1, shard_id=0)
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
         self._require_all_scored(dataset, batches)
         return batches

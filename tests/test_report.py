@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from parp_fairseq.cli import main as parp
+from parp_fairseq.cli.report_figures import _LOOKS
+from parp_fairseq.cli.report_runs import TITLES
 from parp_fairseq.pruning import magnitude_mask
 
 SHAPES = {
@@ -174,6 +176,20 @@ def test_revived_over_time(study, capsys):
     rows = [r for r in table(study, "pruning.csv") if r["run"] == "parp-0.6-seed1"]
     assert [(int(r["update"]), float(r["revived"])) for r in rows] == [(50, 0.03), (100, 0.06)]
     assert not [r for r in table(study, "pruning.csv") if r["run"].startswith("dense")]
+
+
+def test_a_log_line_that_is_cut_short_is_passed_over(study, capsys):
+    """As by a full disk; the run that goes on writes behind it."""
+    log = study / "runs" / "parp-0.6-seed1" / "hydra_train.log"
+    whole = log.read_text()
+    log.write_text(f"{whole[:80]}[2021-06-10][fairseq.trainer][INFO] - Loaded\n{whole}")
+    report(study, capsys)
+    rows = [r for r in table(study, "pruning.csv") if r["run"] == "parp-0.6-seed1"]
+    assert [int(r["update"]) for r in rows] == [50, 100]
+
+
+def test_each_method_has_its_look():
+    assert _LOOKS.keys() == TITLES.keys()
 
 
 def test_pictures_are_those_that_the_text_shows(study, capsys):

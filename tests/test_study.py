@@ -1,12 +1,15 @@
 """recipes/study/: a study from nothing to its report, and killed on the way; the real programs."""
 
 import csv
+import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,27 +42,27 @@ SMALL = {
         "dataset.max_tokens=160000",
     ],
 }
+SAVED = "from-*/checkpoints/checkpoint_last.pt"
 LIBRISPEECH = [
     f"librispeech_{hours}_{size}" for hours in ("10m", "1h", "10h") for size in ("base", "large")
 ]
 
 
-def command(folder: Path, study: dict, *options):
+def command(folder: Path, study: dict, *options) -> list[str]:
     folder.mkdir(exist_ok=True)
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(study))
-    return [SNAKEMAKE, "-s", STUDY / "Snakefile", "--configfile", file, "-d", folder, *options]
+    line = [SNAKEMAKE, "-s", STUDY / "Snakefile", "--configfile", file, "-d", folder, *options]
+    return [*map(str, line)]
 
 
 def snakemake(folder: Path, study: dict, *options) -> str:
-    done = subprocess.run(
-        [*map(str, command(folder, study, *options))],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + "".join(
+    line = command(folder, study, *options)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + "".join(
         f"\n== {log}\n{log.read_text()[-2000:]}" for log in folder.rglob("*.log")
     )
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def table(folder: Path, name: str = "runs.csv"):
@@ -67,8 +70,18 @@ def table(folder: Path, name: str = "runs.csv"):
         return {row["run"]: row for row in csv.DictReader(file)}
 
 
+def run_of(folder: Path, name: str) -> Path:
+    """The folder of a run, by its name without the key."""
+    (run,) = folder.glob(f"runs/{name}-*")
+    return run
+
+
 def starts(run: Path) -> int:
-    return (run / "hydra_train.log").read_text().count("num. shared model params")
+    return read_log(run).count("num. shared model params")
+
+
+def read_log(run: Path) -> str:
+    return (run / "hydra_train.log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +113,11 @@ def test_all_methods_from_nothing_to_a_report(undisturbed):
     assert [starts(run) for run in trained] == [1] * 8
     assert not list(undisturbed.rglob("checkpoint*"))
     round1, round2, final = (
-        Mask.load(undisturbed / "runs" / name)
-        for name in (
-            "imp-0.3-seed1/mask.safetensors",
-            "imp-0.5-seed1/initial_mask.safetensors",
-            "imp-0.5-seed1/mask.safetensors",
+        Mask.load(run_of(undisturbed, name) / file)
+        for name, file in (
+            ("imp-0.3-seed1", "mask.safetensors"),
+            ("imp-0.5-seed1", "initial_mask.safetensors"),
+            ("imp-0.5-seed1", "mask.safetensors"),
         )
     )
     assert round1.sparsity == pytest.approx(0.3, abs=1e-6)
@@ -118,21 +131,64 @@ def test_nothing_is_left_to_do(undisturbed):
     assert "Nothing to be done" in snakemake(undisturbed, SMALL, "-n")
 
 
-def test_a_study_of_fewer_runs_is_reported_anew(undisturbed):
-    planned = snakemake(undisturbed, {**SMALL, "methods": ["dense", "parp"]}, "-n")
-    assert re.findall(r"rule (\w+):", planned) == ["report", "all"]
+ALL_ANEW = {"mask": 3, "train": 8, "score": 7}
+
+
+@pytest.mark.parametrize(
+    "change, planned",
+    [
+        ({"methods": ["dense", "parp"]}, {}),
+        ({"imp_rounds": [0.5]}, {"mask": 1, "train": 1, "score": 1}),
+        ({"encoder": "study.yaml"}, ALL_ANEW),
+        ({"overrides": SMALL["overrides"][1:]}, ALL_ANEW),
+        ({"prepare": f"{SMALL['prepare']} # other"}, {"prepare": 1, **ALL_ANEW}),
+    ],
+)
+def test_a_study_that_is_changed_does_what_is_another(change, planned, undisturbed):
+    assert jobs(undisturbed, {**SMALL, **change}) == {**planned, "report": 1, "all": 1}
+
+
+def jobs(folder: Path, study: dict) -> Counter:
+    return Counter(re.findall(r"^(?:local)?rule (\w+):", snakemake(folder, study, "-n"), re.M))
+
+
+def test_who_goes_back_finds_the_former_runs(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "study")
+    overrides = [*SMALL["overrides"], "optimization.max_update=2"]
+    snakemake(folder, {**SMALL, "methods": ["dense"], "overrides": overrides}, "-j", 1)
+    assert len(table(folder)) == 1
+    assert len(list(folder.glob("runs/dense-*"))) == 2
+    assert jobs(folder, SMALL) == {"report": 1, "all": 1}
+
+
+def test_data_of_other_content_is_trained_on_anew(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "study")
+    study = {**SMALL, "methods": ["dense"]}
+    run, labels = run_of(folder, "dense-0-seed1"), folder / "data" / "train.ltr"
+    model, log = (run / "model.pt").read_bytes(), read_log(run)
+
+    labels.touch()
+    snakemake(folder, study, "-j", 1)
+    assert ((run / "model.pt").read_bytes(), read_log(run)) == (model, log)
+
+    labels.write_text(labels.read_text().replace("A", "E"))
+    snakemake(folder, study, "-j", 1)
+    assert (run / "model.pt").read_bytes() != model
+    assert starts(run) == 1
+    assert "Loaded checkpoint" not in read_log(run)
+    assert len(list(run.glob("from-*"))) == 1
 
 
 def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_path):
     """Killed with all that it started, while a training that others wait for is under way."""
     study = {**SMALL, "methods": ["omp", "parp"]}
     runs = tmp_path / "runs"
-    arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
-    with subprocess.Popen(arguments, start_new_session=True) as killed:
+    line = command(tmp_path, study, "-j", 1, "-q")
+    with subprocess.Popen(line, start_new_session=True) as killed:
         wait_until(lambda: runs.is_dir() and is_half_done(runs), killed)
         os.killpg(killed.pid, signal.SIGKILL)
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/model.pt")}
-    half = next(path.parents[1] for path in runs.glob("*/checkpoints-*/checkpoint_last.pt"))
+    half = next(path.parents[2] for path in runs.glob(f"*/{SAVED}"))
     assert finished
     assert not (half / "model.pt").exists()
 
@@ -146,37 +202,40 @@ def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_pa
     assert table(tmp_path) == {name: reference[name] for name in table(tmp_path)}
     assert len(table(tmp_path)) == 2
     for name in table(tmp_path):
-        ours, theirs = (
-            Mask.load(d / "runs" / name / "mask.safetensors") for d in (tmp_path, undisturbed)
-        )
-        assert ours == theirs
+        mask = Path("runs", name, "mask.safetensors")
+        assert Mask.load(tmp_path / mask) == Mask.load(undisturbed / mask)
 
 
 def test_a_training_that_dies_is_no_finished_run(tmp_path):
     study = {**SMALL, "methods": ["dense"]}
-    arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
-    run = tmp_path / "runs" / "dense-0-seed1"
-    with subprocess.Popen(arguments) as going_on:
-        wait_until(lambda: has_saved(run), going_on)
+    with subprocess.Popen(command(tmp_path, study, "-j", 1, "-q")) as going_on:
+        wait_until(lambda: any(tmp_path.glob(f"runs/*/{SAVED}")), going_on)
         children = psutil.Process(going_on.pid).children(recursive=True)
-        trainings = [p for p in children if any("hydra-train" in word for word in p.cmdline()[:2])]
-        assert len(trainings) == 1
-        trainings[0].kill()
+        (training,) = (p for p in children if any("hydra-train" in w for w in p.cmdline()[:2]))
+        assert training.environ()["CUDA_VISIBLE_DEVICES"] == ""
+        training.kill()
     assert going_on.returncode == 1
-    assert not (run / "model.pt").exists()
-    assert has_saved(run)
+    run = run_of(tmp_path, "dense-0-seed1")
+    assert not list(run.rglob("model.pt"))
+    assert list(run.glob(SAVED))
 
 
 @pytest.mark.slow
-def test_a_training_that_outlives_its_study_is_waited_for(tmp_path):
-    """Killed alone, as by a kernel short of memory: nothing is trained twice side by side."""
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_training_that_outlives_its_study_is_kept(has_ended, tmp_path):
+    """Killed alone, as by a kernel short of memory: nothing is trained twice, nor side by side."""
     study = {**SMALL, "methods": ["dense"]}
-    arguments = [*map(str, command(tmp_path, study, "-j", 1, "-q"))]
-    run = tmp_path / "runs" / "dense-0-seed1"
-    with subprocess.Popen(arguments) as killed:
-        wait_until(lambda: has_saved(run), killed)
+    with subprocess.Popen(command(tmp_path, study, "-j", 1, "-q")) as killed:
+        wait_until(lambda: any(tmp_path.glob(f"runs/*/{SAVED}")), killed)
         killed.kill()
+    run = run_of(tmp_path, "dense-0-seed1")
+    if has_ended:
+        with (run / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        assert (run / "model.pt").exists()
+    log = read_log(run)
     snakemake(tmp_path, study, "-j", 1)
+    assert read_log(run).startswith(log)
     assert starts(run) == 1
     assert "done training" in read_log(run)
     assert list(table(tmp_path)) == [run.name]
@@ -188,20 +247,10 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-def has_saved(run: Path) -> bool:
-    return any(run.glob("checkpoints-*/checkpoint_last.pt"))
-
-
 def is_half_done(runs: Path) -> bool:
     """A training is finished, and another one has saved."""
-    return any(runs.glob("*/model.pt")) and any(
-        path for path in runs.glob("*/checkpoints-*/checkpoint_last.pt")
-        if not (path.parents[1] / "model.pt").exists()
-    )  # fmt: skip
-
-
-def read_log(run: Path) -> str:
-    return (run / "hydra_train.log").read_text()
+    saved = [path.parents[2] for path in runs.glob(f"*/{SAVED}")]
+    return any(runs.glob("*/model.pt")) and not all((run / "model.pt").exists() for run in saved)
 
 
 @pytest.mark.parametrize("recipe", [*LIBRISPEECH, "commonvoice_xlsr53"])
@@ -209,8 +258,11 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     name = "librispeech" if recipe in LIBRISPEECH else "commonvoice"
     splits = ["dev_clean", "dev_other", "test_clean", "test_other"]
     splits = splits if name == "librispeech" else ["valid", "test"]
+    labels = "ltr" if name == "librispeech" else "phn"
     for split in ("train", *splits):
         (tmp_path / f"{split}.tsv").touch()
+        (tmp_path / f"{split}.{labels}").touch()
+    (tmp_path / f"dict.{labels}.txt").touch()
     (tmp_path / "encoder.pt").touch()
     given = ["--config", f"data={tmp_path}", f"encoder={tmp_path / 'encoder.pt'}"]
     given += [f"recipe={recipe}"] * (name == "librispeech")
@@ -225,6 +277,7 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     assert re.search(r"mask +18\n", said)
     assert f"--config-name {recipe} " in said
     assert "gpu=4" in said
+    assert "distributed_training.distributed_world_size=4 " in said
     assert not (tmp_path / "out" / "runs").exists()
 
 
@@ -232,20 +285,14 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     "change, message",
     [
         ({"sparsity": [0.5]}, r"'sparsity' was unexpected"),
-        (
-            {"sparsities": [1.5]},
-            r"\$\.sparsities\[0\]: 1\.5 is greater than or equal to the maximum",
-        ),
+        ({"sparsities": [1.5]}, r"\$\.sparsities\[0\]: 1\.5 is greater than or equal to the max"),
         ({"methods": ["magic"]}, r"\$\.methods\[0\]: 'magic' is not one of \['dense'"),
         ({"imp_rounds": [0.3]}, r"imp_rounds: \[0\.3\], expected all of sparsities, \[0\.5\] too"),
-        (
-            {"prepare": "python x.py {source}"},
-            "source is not given, expected --config source=FOLDER",
-        ),
+        ({"prepare": "x {source}"}, "source is not given, expected --config source=FOLDER"),
     ],
 )
 def test_a_study_file_that_is_wrong_is_refused(change, message, tmp_path):
-    line = [*map(str, command(tmp_path, {**SMALL, **change}, "-n"))]
+    line = command(tmp_path, {**SMALL, **change}, "-n")
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert re.search(message, done.stdout + done.stderr)

@@ -212,8 +212,11 @@ def _count_updates(log: Path) -> int:
 def _read_history(log: Path) -> List[Pruned]:
     history: Dict[int, Pruned] = {}  # after a resume updates come a second time
     for line in log.read_text(errors="replace").splitlines():
-        _, tag, text = line.partition("[train_inner][INFO] - ")
-        stats: Dict[str, Any] = json.loads(text) if tag else {}
+        _, _, text = line.partition("[train_inner][INFO] - ")
+        try:
+            stats: Dict[str, Any] = json.loads(text)
+        except ValueError:  # another line, or cut short by a full disk: a resume logs it again
+            continue
         if "revived" in stats:
             update = int(stats["num_updates"])
             history[update] = Pruned(

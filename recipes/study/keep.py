@@ -19,7 +19,7 @@ def keep(checkpoint: Path, model: Path, mask: Path) -> None:
     state = load_plain(checkpoint)
     trained = Checkpoint(checkpoint, state)
     weights = trained.prunable(trained.trained_scope, trained.trained_biases)
-    mask_of_zeros(weights).save(mask)
+    mask_of_zeros(weights).save(mask)  # first: where there is the model, its mask is too
     state["last_optimizer_state"] = None
     state["model"] = dict(state["model"])  # without the metadata, where the pruned weights are
     with replacing(model) as temporary:

@@ -6,23 +6,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+# What the study file says of each of its trainings.
+_OF_ALL = ("recipe", "encoder", "data", "prepare", "labels", "overrides", "gpus")
+
 
 @dataclass(frozen=True)
 class Run:
     """One training.
 
     Attributes:
+        settings: digest of what it has in common with all trainings of the study.
         mask_from: the run whose finetuned weights choose the mask (OMP, IMP).
     """
 
     method: str
     sparsity: float
     seed: int
+    settings: str
     mask_from: Optional["Run"] = None
 
     @property
     def name(self) -> str:
-        return "-".join([self.method, f"{self.sparsity:g}", f"seed{self.seed}"])
+        """Another one where the study file says other things of it, or of a training before it."""
+        key = digest(self.settings, self.mask_from and self.mask_from.name)
+        return f"{self.method}-{self.sparsity:g}-seed{self.seed}-{key}"
 
     @property
     def chain(self) -> list["Run"]:
@@ -46,12 +53,13 @@ def plan(study: Mapping[str, Any]) -> list[Run]:
     missed = sorted(set(study["sparsities"]) - set(rounds))
     if missed and "imp" in study["methods"]:
         raise ValueError(f"imp_rounds: {rounds}, expected all of sparsities, {missed} too")
+    settings = digest(*(study.get(key) for key in _OF_ALL))
     runs = []
     for seed in study["seeds"]:
-        dense = last = Run("dense", 0.0, seed)
+        dense = last = Run("dense", 0.0, seed, settings)
         imp = {}
         for sparsity in sorted(rounds):
-            last = imp[sparsity] = Run("imp", sparsity, seed, mask_from=last)
+            last = imp[sparsity] = Run("imp", sparsity, seed, settings, last)
         for method in study["methods"]:
             if method == "dense":
                 runs.append(dense)
@@ -59,7 +67,7 @@ def plan(study: Mapping[str, Any]) -> list[Run]:
                 runs += [imp[sparsity] for sparsity in study["sparsities"]]
             else:
                 mask_from = dense if method == "omp" else None
-                runs += [Run(method, s, seed, mask_from) for s in study["sparsities"]]
+                runs += [Run(method, s, seed, settings, mask_from) for s in study["sparsities"]]
     return runs
 
 
@@ -97,6 +105,6 @@ def post_process(labels: str) -> list[str]:
     return ["--post-process", units[labels]] if labels in units else []
 
 
-def digest(*options: str) -> str:
+def digest(*options: Any) -> str:
     """Eight characters that differ where the options do."""
     return f"{zlib.crc32(json.dumps(options).encode()):08x}"

@@ -5,8 +5,9 @@ seeds unless it is given a seed, and ``Wav2Vec2Model.apply_mask`` gives none: tw
 ``common.seed`` differ. 0.12.2 draws from NumPy's global generator, which fairseq seeds at the start
 of a run, but not where a run is resumed.
 
-A checkpoint is written by rank 0 and holds the state of its generator. With 0.12.2, where ranks draw
-as many numbers as their batches ask for, a resumed run of several ranks draws others than a whole one.
+A checkpoint is written by rank 0 and holds the state of its generator. With 0.12.2, where ranks
+draw as many numbers as their batches ask for, a resumed run of several ranks draws others than one
+that was left alone.
 """
 
 import inspect

@@ -28,8 +28,8 @@ bench: $(VENV)/.installed  ## measure speed and memory against named peers
 
 venv: $(VENV)/.installed  ## make the environment: .venv/
 
-clean:  ## remove the environment and what the demo made
-	rm -rf $(VENV) build *.egg-info runs
+clean:  ## remove the environment and what the demo and the bench made
+	rm -rf $(VENV) build *.egg-info runs/demo runs/bench
 
 # The interpreter that .venv was made with; asking for another one makes it anew.
 WANTED := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')

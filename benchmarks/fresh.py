@@ -1,23 +1,47 @@
 """Fresh: a measurement in a process of its own, so that memory and caches are nobody else's."""
 
+import ctypes
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Dict
 
 import torch
 
+PROCESS = Path("/proc/self")
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
-def peak_gb() -> float:
+
+def peak_gb(device: str = "cpu") -> float:
     """The most memory that this process has held so far, in GB of 2^30 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return _memory_gb("VmHWM")  # not ru_maxrss, which starts at what the parent process held
 
 
-def gpu_peak_gb() -> float:
-    """The same of the GPU's memory."""
-    return torch.cuda.max_memory_allocated() / 2**30
+def restart_peak(device: str = "cpu") -> float:
+    """Make `peak_gb` count from here; returns what is held now, in GB."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**30
+    try:
+        (PROCESS / "clear_refs").write_text("5")
+    except OSError as error:
+        sys.exit(f"memory cannot be measured here, for its peak cannot be reset: {error}")
+    return _memory_gb("VmRSS")
+
+
+def keep_nothing_freed() -> None:
+    """Make malloc give back large blocks at once: those that it keeps hide what is taken next."""
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
+
+
+def _memory_gb(key: str) -> float:
+    status = (PROCESS / "status").read_text()
+    return int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) / 2**20
 
 
 def measure(script: str, **arguments: Any) -> Dict[str, Any]:

@@ -17,7 +17,8 @@ PAGE = """\
 
 Made by `make bench`; the numbers behind it are in [performance.json](performance.json).
 Machine: {machine}. Each row is a fresh process. Times are medians in seconds, with the least and
-the greatest of {repeats} repeats; memory is what a process held at the most beside the weights.
+the greatest of {repeats} repeats. Memory, in GB of 2^30 bytes, is the most taken beside the
+weights, in a second process; of a finetuning, the most that its process held.
 
 ![time by the number of weights](performance.png)
 

@@ -22,6 +22,7 @@ import manifests
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+SELECTION = str(HERE / "selection.py")
 GROWTH = {
     "1 M": (1, 288),
     "10 M": (3, 527),
@@ -55,7 +56,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "masks": masks(repeats),
         "growth": growth(repeats),
         "sparsities": sparsities(repeats),
-        "files": measure(str(HERE / "selection.py"), layers=12, width=768),
+        "files": measure(SELECTION, what="file_size", layers=12, width=768),
         "finetuning": finetuning(updates),
         "manifests": manifests.run(repeats),
     }
@@ -64,33 +65,40 @@ def everything(repeats: int, updates: int) -> Dict:
     return results
 
 
-def mask(contender: str, shape, sparsity: float, repeats: int, device: str = "cpu") -> Dict:
+def selected(
+    what: str, contender: str, shape, sparsity: float = 0.5, device: str = "cpu", **others
+) -> Dict:
+    """What ``selection.py`` measures of a contender: its seconds, or its memory."""
     layers, width = shape
     return measure(
-        str(HERE / "selection.py"),
-        contender=contender, layers=layers, width=width, sparsity=sparsity, repeats=repeats,
-        device=device,
+        SELECTION,
+        what=what, contender=contender, layers=layers, width=width, sparsity=sparsity,
+        device=device, **others,
     )  # fmt: skip
 
 
 def masks(repeats: int, device: str = "cpu") -> Dict[str, Dict]:
+    """Times and memory in processes apart: what makes the memory exact makes torch slower."""
     pairs = [(size, c) for size in selection.SHAPES for c in selection.CONTENDERS]
     found: Dict[str, Dict] = {size: {} for size in selection.SHAPES}
     for size, contender in tqdm(pairs, desc=f"masks, {device}"):
-        found[size][contender] = mask(contender, selection.SHAPES[size], 0.5, repeats, device)
+        of = dict(contender=contender, shape=selection.SHAPES[size], device=device)
+        times, memory = selected("seconds", **of, repeats=repeats), selected("memory", **of)
+        found[size][contender] = times | memory
     return found
 
 
 def growth(repeats: int) -> Dict[str, Dict]:
     found = {}
     for size, shape in tqdm(GROWTH.items(), desc="growth"):
-        found[size] = {c: mask(c, shape, 0.5, repeats) for c in ("mask", "bare pass in place")}
+        peers = ("mask", "bare pass in place")
+        found[size] = {c: selected("seconds", c, shape, repeats=repeats) for c in peers}
     return found
 
 
 def sparsities(repeats: int) -> Dict[str, Dict]:
-    bar = tqdm(SPARSITIES, desc="sparsities")
-    return {str(s): mask("mask", selection.SHAPES["base"], s, repeats) for s in bar}
+    bar, base = tqdm(SPARSITIES, desc="sparsities"), selection.SHAPES["base"]
+    return {str(s): selected("seconds", "mask", base, s, repeats=repeats) for s in bar}
 
 
 def finetuning(updates: int) -> Dict[str, Dict]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, Dict
 
 import torch
-from fresh import gpu_peak_gb, peak_gb
+from fresh import keep_nothing_freed, peak_gb, restart_peak
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -106,29 +106,37 @@ CONTENDERS: Dict[str, Contender] = {
 }
 
 
-def run(
-    contender: str, layers: int, width: int, sparsity: float, repeats: int, device: str = "cpu"
+def seconds(
+    contender: str, layers: int, width: int, sparsity: float, device: str, repeats: int
 ) -> Dict:
-    """Seconds of each repeat, and GB taken at the most beside the weights."""
-    peak, wait = peak_gb, lambda: None
-    if device != "cpu":
-        peak, wait = gpu_peak_gb, torch.cuda.synchronize
+    """Seconds of each repeat."""
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     torch.manual_seed(0)
     model = make_model(layers, width).to(device)
     draw_weights(model)
-    bare_pass(model, sparsity)()  # what torch sets up for itself is nobody's time or memory
-    draw_weights(model)
-    before, seconds = peak(), []
+    bare_pass(model, sparsity)()  # what torch sets up for itself is nobody's time
+    found = []
     for _ in range(repeats):
+        draw_weights(model)
         timed = CONTENDERS[contender](model, sparsity)
         wait()
         start = time.perf_counter()
         timed()
         wait()
-        seconds.append(time.perf_counter() - start)
-        draw_weights(model)
-    weights = sum(param.numel() for param in model.parameters())
-    return {"seconds": seconds, "extra_gb": peak() - before, "weights": weights}
+        found.append(time.perf_counter() - start)
+    return {"seconds": found, "weights": sum(param.numel() for param in model.parameters())}
+
+
+def memory(contender: str, layers: int, width: int, sparsity: float, device: str) -> Dict:
+    """GB taken at the most beside the weights."""
+    keep_nothing_freed()
+    torch.manual_seed(0)
+    small, model = make_model(1, 256).to(device), make_model(layers, width).to(device)
+    draw_weights(model)
+    CONTENDERS[contender](small, sparsity)()  # what libraries set up for themselves is not its own
+    before = restart_peak(device)
+    CONTENDERS[contender](model, sparsity)()
+    return {"extra_gb": peak_gb(device) - before}
 
 
 def file_size(layers: int, width: int) -> Dict:
@@ -143,6 +151,8 @@ def file_size(layers: int, width: int) -> Dict:
     return {"bits": sizes[0], "authors_bits": sizes[1]}
 
 
+MEASURES = {"seconds": seconds, "memory": memory, "file_size": file_size}
+
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[2])
-    print(json.dumps(run(**arguments) if "contender" in arguments else file_size(**arguments)))
+    print(json.dumps(MEASURES[arguments.pop("what")](**arguments)))

@@ -98,19 +98,22 @@ def _slack(audio: soundfile.SoundFile, descriptor: int) -> float:
 def convert(source: Path, target: Path) -> int:
     """Decodes a clip, mixes it down, resamples it to RATE, and writes it as 16-bit FLAC.
 
-    Returns the samples written.
+    The FLAC appears with the time stamp of its source. Returns the samples written.
 
     Raises:
         BadAudio: what `decode` refuses; nothing is written then.
         OSError: `target` cannot be written.
     """
+    stamp = source.stat().st_mtime_ns
     header, samples = decode(source)
     mono = samples.mean(axis=1) if header.channels > 1 else samples[:, 0]
-    return write_flac(target, soxr.resample(mono, header.rate, RATE))
+    return write_flac(target, soxr.resample(mono, header.rate, RATE), stamp)
 
 
-def write_flac(path: Path, samples: np.ndarray) -> int:
+def write_flac(path: Path, samples: np.ndarray, stamp: int | None = None) -> int:
     """Writes samples from -1 to 1 at RATE as 16-bit mono FLAC, in one step; returns their number.
+
+    `stamp` is the time of its last change in ns, where that is not to be now.
 
     Raises OSError where `path` cannot be written.
     """
@@ -121,6 +124,8 @@ def write_flac(path: Path, samples: np.ndarray) -> int:
             soundfile.write(temporary, rounded, RATE, subtype="PCM_16", format="FLAC")
         except soundfile.LibsndfileError as error:
             raise OSError(f"{path}: cannot be written: {error}") from None
+        if stamp is not None:
+            os.utime(temporary, ns=(stamp, stamp))
     return len(rounded)
 
 

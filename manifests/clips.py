@@ -1,6 +1,5 @@
 """Many clips as 16 kHz mono FLAC: in parallel, and on from where an interrupted run stopped."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,12 +59,10 @@ def convert_all(clips: Sequence[Clip], root: Path, jobs: int) -> list[int | BadA
 def _convert_once(clip: Clip, root: Path) -> int | BadAudio:
     target = root / clip.path
     try:
-        stamp = clip.source.stat().st_mtime_ns
-        frames = _frames_of_finished(target, stamp)
+        frames = _frames_of_finished(target, clip.source.stat().st_mtime_ns)
         if frames is None:
             target.unlink(missing_ok=True)
             frames = convert(clip.source, target)
-            os.utime(target, ns=(stamp, stamp))
         return frames
     except FileNotFoundError:
         return BadAudio("not found")

@@ -28,7 +28,7 @@ METHODS = {
     "random": {"adjust": "false", "prune_criterion": "random"},
     "dense": {"sparsity": 0},
 }
-# All that is drawn at random while training.
+# A run with all that is drawn at random while training.
 RANDOM = {
     "max_update": 14,
     "layerdrop": 0.2,

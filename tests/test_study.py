@@ -249,8 +249,7 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen) -> None:
 
 def is_half_done(runs: Path) -> bool:
     """A training is finished, and another one has saved."""
-    saved = [path.parents[2] for path in runs.glob(f"*/{SAVED}")]
-    return any(runs.glob("*/model.pt")) and not all((run / "model.pt").exists() for run in saved)
+    return any(runs.glob("*/model.pt")) and any(runs.glob(f"*/{SAVED}"))
 
 
 @pytest.mark.parametrize("recipe", [*LIBRISPEECH, "commonvoice_xlsr53"])

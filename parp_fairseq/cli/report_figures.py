@@ -25,8 +25,7 @@ _LOOKS = {
 def draw_error_rates(path: Path, study: Study, split: str) -> None:
     """Error rate against sparsity: means over the seeds, bars of one standard deviation."""
     figure, (axes,) = _axes(1)
-    sparsities = sorted({c.sparsity for c in study.cells if c.method != "dense"})
-    gap = min((b - a for a, b in pairwise(sparsities)), default=0.1)
+    gap = min((b - a for a, b in pairwise(study.sparsities)), default=0.1)
     for place, method in enumerate(TITLES):
         cells = {c.sparsity: runs for c, runs in study.cells.items() if c.method == method}
         if not cells:
@@ -42,7 +41,7 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
             # Side by side, for bars on top of each other cannot be told apart.
             beside = [sparsity + 0.03 * gap * (place - len(TITLES) / 2) for sparsity in cells]
             axes.errorbar(beside, means, spreads, marker=marker, capsize=2, **look)
-    axes.set(xlabel="sparsity", ylabel=f"{study.error} on {split}, %", xticks=sparsities)
+    axes.set(xlabel="sparsity", ylabel=f"{study.error} on {split}, %", xticks=study.sparsities)
     _finish(figure, path)
 
 

@@ -54,7 +54,7 @@ OPTIONS = {
     ),
     "ramp without an end": (
         dict(initial_sparsity=0.1, max_update=0, max_epoch=3),
-        "ramp_updates .*expected at least 1",
+        r"ramp_updates is 0: expected at least 1 .*optimization\.max_update",
     ),
     "pattern": (dict(prune_pattern="3"), "unknown pattern '3': expected global, layerwise or N:M"),
     "pattern 4:2": (dict(prune_pattern="4:2"), "unknown pattern '4:2'.* with 0 < N < M"),
@@ -109,6 +109,11 @@ OPTIONS = {
 @pytest.mark.parametrize("changes, message", OPTIONS.values(), ids=OPTIONS)
 def test_options(corpus, encoder, tmp_path, changes, message):
     assert_refused(message, tmp_path, training_config(corpus, encoder, tmp_path, **changes))
+
+
+def test_a_sparsity_that_does_not_grow_needs_no_ramp(corpus, encoder, tmp_path):
+    cfg = training_config(corpus, encoder, tmp_path, initial_sparsity=0.5, max_update=0)
+    assert make_trainer(cfg).task.pruner.schedule.sparsity_at(0) == 0.5
 
 
 def test_options_are_told_before_files_are_read(tmp_path):

@@ -44,7 +44,8 @@ class Schedule:
         if self.grows and self.ramp_updates < 1:
             raise ValueError(
                 f"ramp_updates is {self.ramp_updates}: expected at least 1 update to grow from "
-                f"initial_sparsity {self.initial_sparsity} to sparsity {self.sparsity}"
+                f"initial_sparsity {self.initial_sparsity} to sparsity {self.sparsity}; "
+                "null takes optimization.max_update"
             )
         for option, value in (
             ("prune_interval", self.interval),

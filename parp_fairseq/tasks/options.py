@@ -127,11 +127,6 @@ PRUNING_OPTIONS = [
 def build_schedule(cfg: ParpConfig) -> Schedule:
     """The schedule that the options describe; ValueError names an option out of range."""
     by_epochs = cfg.prune_interval_epochs is not None
-    if cfg.initial_sparsity is not None and cfg.ramp_updates is None and cfg.max_update == 0:
-        raise ValueError(
-            "task.ramp_updates is null, which stands for optimization.max_update, and that is 0: "
-            "expected at least 1 update of one of them for initial_sparsity to grow"
-        )
     return Schedule(
         sparsity=cfg.sparsity,
         initial_sparsity=cfg.initial_sparsity,

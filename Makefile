@@ -49,7 +49,7 @@ $(VENV)/.dependencies: constraints.txt setup.py
 	touch $@
 
 # Installed, not editable: fairseq finds an installed user_dir by its bare name from any folder.
-SOURCES := $(shell find parp_fairseq recipes -name '*.py' -o -name '*.yaml')
+SOURCES := $(shell find parp_fairseq recipes manifests -name '*.py' -o -name '*.yaml')
 $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES) README.md
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	rm -rf build *.egg-info

@@ -1,4 +1,4 @@
-"""Package parp_fairseq. The recipes are installed beside the code, as parp_fairseq/recipes."""
+"""Package parp_fairseq. recipes/ and manifests/ are installed inside the package."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,18 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-RECIPE_PACKAGES = {
-    "parp_fairseq." + folder.replace("/", "."): folder
-    for folder in sorted({str(p.parent.relative_to(HERE)) for p in HERE.glob("recipes/**/*.yaml")})
-}
+
+
+def folders_of(top, *patterns):
+    """Package name -> folder, for each folder below `top` with files that match a pattern."""
+    files = (path for pattern in patterns for path in (HERE / top).rglob(pattern))
+    folders = {path.parent.relative_to(HERE).as_posix() for path in files}
+    return {"parp_fairseq." + folder.replace("/", "."): folder for folder in sorted(folders)}
+
+
+RECIPES = folders_of("recipes", "*.yaml")
+# The mini corpus and its encoder are installed too.
+MANIFESTS = folders_of("manifests", "*.py", "*.ogg")
 
 setup(
     name="parp_fairseq",
@@ -19,9 +27,12 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["parp_fairseq", "parp_fairseq.*"]) + list(RECIPE_PACKAGES),
-    package_dir=RECIPE_PACKAGES,
-    package_data={package: ["*.yaml", "Snakefile"] for package in RECIPE_PACKAGES},
+    packages=[*find_packages(include=["parp_fairseq", "parp_fairseq.*"]), *RECIPES, *MANIFESTS],
+    package_dir={**RECIPES, **MANIFESTS},
+    package_data={
+        **{package: ["*.yaml", "Snakefile"] for package in RECIPES},
+        **{package: ["*.ogg", "*.pt", "*.tsv", "*.txt", "*.md"] for package in MANIFESTS},
+    },
     install_requires=[
         # README.md, "Which fairseq", says why there are two.
         "fairseq==0.12.2; python_version < '3.11'",

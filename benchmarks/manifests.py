@@ -30,7 +30,7 @@ CONVERT = """\
 import sys
 import time
 from pathlib import Path
-from clips import Clip, convert_all
+from audio.clips import Clip, convert_all
 source, root, jobs = sys.argv[1:]
 clips = [Clip(path, f"{path.stem}.flac") for path in sorted(Path(source).iterdir())]
 start = time.perf_counter()

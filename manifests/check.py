@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Optional
 
-from audio import RATE, BadAudio, Header, decode
-from check_leaks import check_leaks, parts_of
-from check_picture import draw, require_drawable
-from command import add_jobs, run
-from prepared import (
+from audio.files import RATE, BadAudio, Header, decode
+from checks.leaks import check_leaks, parts_of
+from checks.picture import draw, require_drawable
+from cli.options import add_jobs, run
+from manifest.reading import (
     WORDS,
     Complain,
     Split,
@@ -28,7 +28,7 @@ from prepared import (
     read_split,
     split_names,
 )
-from speakers import find_speaker, read_speakers
+from manifest.speakers import find_speaker, read_speakers
 from tabulate import tabulate
 from tqdm import tqdm
 

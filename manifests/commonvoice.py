@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from audio import RATE
-from clips import write_skipped
-from command import above, add_jobs, add_max_skipped, corpus_parser, run
-from commonvoice_intake import Intake, Recording
-from commonvoice_release import language_folder, read_rows
-from commonvoice_splits import POOL, SPLITS, Speakers, listed, official, once
-from manifest import write_dictionary, write_labels, write_letter_dictionary, write_split
-from phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
-from sentencepiece_labels import train, write_units
-from speakers import write_speakers
-from text import language_of
+from audio.clips import write_skipped
+from audio.files import RATE
+from cli.options import above, add_jobs, add_max_skipped, corpus_parser, run
+from corpus.commonvoice_release import language_folder, read_rows
+from corpus.intake import Intake, Recording
+from corpus.splits import POOL, SPLITS, Speakers, listed, official, once
+from manifest.speakers import write_speakers
+from manifest.writing import write_dictionary, write_labels, write_letter_dictionary, write_split
+from text.phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
+from text.sentences import language_of
+from text.units import train, write_units
 from tqdm import tqdm
 
 LABELS = ("ltr", "phn", "spm")
@@ -26,8 +26,8 @@ OPTIONS_OF = {"lexicon": "phn", "vocab_size": "spm"}
 
 EPILOG = """\
 SOURCE is a release as it unpacks, such as cv-corpus-6.1-2020-12-11/, or the folder of a language in
-it; --lang is the release's name of the language. manifests/text.py knows the alphabets of es fr it
-ky nl ru sv-SE tr tt zh-TW; in other languages, every letter of Unicode is one.
+it; --lang is the release's name of the language. manifests/text/sentences.py knows the alphabets of
+es fr it ky nl ru sv-SE tr tt zh-TW; in other languages, every letter of Unicode is one.
 
 Splits are those of the release (train.tsv, dev.tsv, test.tsv), unless
   --train-minutes  asks for a subset of validated.tsv in which no speaker is in two splits. With the

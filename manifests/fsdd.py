@@ -17,10 +17,10 @@ from typing import Optional
 import numpy as np
 import soundfile
 import soxr
-from audio import FULL_SCALE, RATE, write_flac
-from command import above, add_jobs, corpus_parser, names, run
-from manifest import Utterance, write_letter_dictionary, write_split
-from speakers import write_speakers
+from audio.files import FULL_SCALE, RATE, write_flac
+from cli.options import above, add_jobs, corpus_parser, names, run
+from manifest.speakers import write_speakers
+from manifest.writing import Utterance, write_letter_dictionary, write_split
 from tqdm import tqdm
 
 WORDS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")

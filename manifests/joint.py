@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from command import run, share
-from manifest import write_counts, write_labels, write_lines
-from prepared import (
+from cli.options import run, share
+from manifest.reading import (
     LABELS,
     WORDS,
     Split,
@@ -24,8 +23,9 @@ from prepared import (
     read_split,
     split_names,
 )
-from sampling import sampling_weights, write_options
-from speakers import find_speaker, read_speakers, write_speakers
+from manifest.sampling import sampling_weights, write_options
+from manifest.speakers import find_speaker, read_speakers, write_speakers
+from manifest.writing import write_counts, write_labels, write_lines
 from tabulate import tabulate
 
 TRAIN = "train"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-from audio import RATE, BadAudio
-from clips import Skipped, check_share, write_skipped
-from command import add_jobs, add_max_skipped, corpus_parser, run
-from flac import read_whole_header
-from manifest import Utterance, write_lines, write_split
+from audio.clips import Skipped, check_share, write_skipped
+from audio.files import RATE, BadAudio
+from audio.flac import read_whole_header
+from cli.options import add_jobs, add_max_skipped, corpus_parser, run
+from manifest.writing import Utterance, write_lines, write_split
 from tqdm import tqdm
 
 LIBRISPEECH = "LibriSpeech"

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from command import corpus_parser, run
-from manifest import RATE, Utterance, write_letter_dictionary, write_split
-from speakers import write_speakers
+from cli.options import corpus_parser, run
+from manifest.speakers import write_speakers
+from manifest.writing import RATE, Utterance, write_letter_dictionary, write_split
 
 SPLITS = ("train", "valid", "test")
 

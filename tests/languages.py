@@ -10,14 +10,14 @@ from corpora import MANIFESTS, noise
 
 sys.path.insert(0, str(MANIFESTS))
 
-from manifest import (
+from manifest.speakers import write_speakers
+from manifest.writing import (
     Utterance,
     write_dictionary,
     write_labels,
     write_letter_dictionary,
     write_split,
 )
-from speakers import write_speakers
 
 SENTENCES: Dict[str, Dict[str, Sequence[str]]] = {
     "es": {"train": ["el niño", "sí", "no", "el año"], "valid": ["un niño"], "test": ["sí un año"]},

@@ -1,4 +1,4 @@
-"""manifests/audio.py: what a clip becomes, and what is refused, with which words."""
+"""manifests/audio/files.py: what a clip becomes, and what is refused, with which words."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from corpora import MANIFESTS, noise
 
 sys.path.insert(0, str(MANIFESTS))
 
-from audio import BadAudio, Header, convert, read_header
+from audio.files import BadAudio, Header, convert, read_header
 
 
 def tone(hertz: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> np.ndarray:

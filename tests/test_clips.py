@@ -1,4 +1,4 @@
-"""manifests/clips.py: each clip once, in order; the same bytes through kills and any --jobs."""
+"""manifests/audio/clips.py: each clip once, in order; equal bytes through kills and any --jobs."""
 
 import os
 import signal
@@ -13,15 +13,15 @@ from corpora import MANIFESTS, contents, noise
 
 sys.path.insert(0, str(MANIFESTS))
 
-from audio import BadAudio
-from clips import Clip, Skipped, convert_all, write_skipped
+from audio.clips import Clip, Skipped, convert_all, write_skipped
+from audio.files import BadAudio
 
 # Converts SOURCE/*.mp3 to ROOT with JOBS threads; inside the N-th of WHAT it kills itself.
 PROGRAM = """\
 import itertools, os, signal, sys
 from pathlib import Path
 import soundfile
-from clips import Clip, convert_all
+from audio.clips import Clip, convert_all
 
 source, root, jobs, what, n = sys.argv[1:]
 moments = {"write": (soundfile, "write"), "rename": (Path, "replace"), "stamp": (os, "utime")}
@@ -92,7 +92,7 @@ def test_killed_and_started_again(what, n, jobs, source, undisturbed, tmp_path) 
 
 def test_ctrl_c_ends_it_in_a_word(tmp_path: Path) -> None:
     # Python's own handler: a shell has its background jobs ignore the signal.
-    program = "import signal as s, command as c; s.signal(s.SIGINT, s.default_int_handler); "
+    program = "import signal as s, cli.options as c; s.signal(s.SIGINT, s.default_int_handler); "
     program += "c.run(c.corpus_parser('', '', ''), lambda args: s.raise_signal(s.SIGINT))"
     done = subprocess.run(
         [sys.executable, "-c", program, "source", "dest"],

@@ -1,4 +1,4 @@
-"""manifests/commonvoice_release.py: the tables of every release, in their columns."""
+"""manifests/corpus/commonvoice_release.py: the tables of every release, in their columns."""
 
 from pathlib import Path
 from typing import Dict, List, Sequence

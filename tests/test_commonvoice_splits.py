@@ -1,4 +1,4 @@
-"""manifests/commonvoice_splits.py: subsets by seed and published lists, through the program."""
+"""manifests/corpus/splits.py: subsets by seed and published lists, through the program."""
 
 import shutil
 from pathlib import Path

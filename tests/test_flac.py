@@ -1,4 +1,4 @@
-"""manifests/flac.py: a whole FLAC file is known by its ends, and no cut passes."""
+"""manifests/audio/flac.py: a whole FLAC file is known by its ends, and no cut passes."""
 
 import sys
 from pathlib import Path
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(MANIFESTS))
 
-import flac
-from audio import BadAudio, Header
-from flac import _crc16, read_whole_header
+from audio import flac
+from audio.files import BadAudio, Header
+from audio.flac import _crc16, read_whole_header
 
 
 def crc_bit_by_bit(data: bytes) -> int:

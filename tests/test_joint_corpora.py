@@ -17,7 +17,7 @@ from fairseq_runs import finetune, load, training_config, transcribe, write_enco
 from hypothesis import given
 from hypothesis import strategies as st
 from languages import SENTENCES, write_language, write_languages
-from sampling import sampling_weights
+from manifest.sampling import sampling_weights
 from test_bad_input import assert_refused
 from test_evaluation import lines_of, printed_score
 from test_recipes_train import train

@@ -1,4 +1,4 @@
-"""manifests/manifest.py: the files of a split, whole or not at all."""
+"""manifests/manifest/writing.py: the files of a split, whole or not at all."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 
-from manifest import Utterance, replacing, write_letter_dictionary, write_split
+from manifest.writing import Utterance, replacing, write_letter_dictionary, write_split
 
 GOOD = [Utterance("a/1.flac", 16000, "GO ON"), Utterance("a/2 b.wav", 1, " ÇOK  GÜZEL ")]
 

@@ -1,4 +1,4 @@
-"""manifests/phones.py: the ten languages of the paper as espeak-ng reads them, and lexicons."""
+"""manifests/text/phones.py: the languages of the paper as espeak-ng reads them, and lexicons."""
 # ruff: noqa: RUF001  (letters and phones that look alike are what this is about)
 
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 
-import phones
-from text import BadText, language_of
+from text import phones
+from text.sentences import BadText, language_of
 
 MANIFESTS = Path(phones.__file__).parent
 

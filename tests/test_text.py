@@ -1,4 +1,4 @@
-"""manifests/text.py: what a sentence becomes, language by language, and what holds for all."""
+"""manifests/text/sentences.py: what a sentence becomes, by language, and what always holds."""
 # ruff: noqa: RUF001  (letters and marks that look alike are what this is about)
 
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 
-from text import LANGUAGES, BadText, language_of, normalise
+from text.sentences import LANGUAGES, BadText, language_of, normalise
 
 # Of each language of the paper, a line of its own; and what is thorny in it.
 SENTENCES = [

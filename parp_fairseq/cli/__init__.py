@@ -70,6 +70,7 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_report(commands)
     _add_recipes(commands)
+    _add_manifests(commands)
     return parser
 
 
@@ -223,6 +224,19 @@ def _add_recipes(commands) -> None:
         epilog="""\
 example:
   fairseq-hydra-train --config-dir "$(parp recipes)" --config-name mini +method=parp""",
+    )
+
+
+def _add_manifests(commands) -> None:
+    commands.add_parser(
+        "manifests",
+        help="print the folder of the corpus scripts",
+        description="Print the folder that holds the corpus scripts of this installation, and the "
+        "mini corpus with its encoder (mini/encoder.pt).",
+        epilog="""\
+examples:
+  python "$(parp manifests)/librispeech.py" --help
+  python "$(parp manifests)/check.py" data/es""",
     )
 
 

@@ -7,10 +7,11 @@ from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-from audio import BadAudio, convert
-from flac import read_whole_header
-from manifest import write_lines
+from manifest.writing import write_lines
 from tqdm import tqdm
+
+from audio.files import BadAudio, convert
+from audio.flac import read_whole_header
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 import soxr
-from manifest import RATE, replacing
+from manifest.writing import RATE, replacing
 
 SHORTEST = 0.1  # seconds: less gives the encoder a handful of frames
 LONGEST = 60.0  # seconds: the longest utterance of LibriSpeech has 35

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from lines import read_lines
-from text import BadText, Language, normalise
+from manifest.lines import read_lines
+
+from text.sentences import BadText, Language, normalise
 
 # "phones" of "words"; raises BadText where there are none. All are separated by one space.
 Phonemizer = Callable[[str], str]

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from audio import BadAudio, Header, decode
+
+from audio.files import BadAudio, Header, decode
 
 STREAMINFO = 42  # bytes: the marker "fLaC", the head of the first metadata block, and the block
 LARGEST_FRAME = 2**14  # bytes: 16-bit mono in blocks of 4096 samples stays below it

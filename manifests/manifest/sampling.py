@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from manifest import write_lines
+from manifest.writing import write_lines
 
 # fairseq asserts that weights add up to 1: multiples of 1/1024 do so without rounding.
 PARTS = 1024

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Optional, TypeVar
 
-from prepared import LABELS, WORDS, Complain, Split
+from manifest.reading import LABELS, WORDS, Complain, Split
 
 Key = TypeVar("Key", str, bytes)
 OfSplit = Mapping[str, Sequence[Optional[Key]]]  # split -> of each entry; None where not known

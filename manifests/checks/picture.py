@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
-from audio import RATE
-from manifest import replacing
+from audio.files import RATE
+from manifest.reading import Split
+from manifest.writing import replacing
 from numpy import histogram_bin_edges
-from prepared import Split
 
 SUFFIXES = (".png", ".pdf", ".svg")
 NAMED = 80  # symbols whose names fit under the axis

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from manifest import write_lines
-from prepared import Complain, read_lines
+from manifest.reading import Complain, read_lines
+from manifest.writing import write_lines
 
 HEADER = "path\tspeaker"
 LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE

@@ -5,9 +5,10 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from clips import Skipped
-from commonvoice_release import Row, read_rows
-from lines import read_lines
+from audio.clips import Skipped
+from manifest.lines import read_lines
+
+from corpus.commonvoice_release import Row, read_rows
 
 # In the order in which they choose: what is tested is not trained on.
 OFFICIAL = {"test": "test.tsv", "valid": "dev.tsv", "train": "train.tsv"}

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from audio import RATE, BadAudio, read_header
-from clips import Clip, Skipped, convert_all
-from commonvoice_release import Row
-from manifest import Utterance
-from phones import Phonemizer
-from text import BadText, Language, normalise
+from audio.clips import Clip, Skipped, convert_all
+from audio.files import RATE, BadAudio, read_header
+from manifest.writing import Utterance
+from text.phones import Phonemizer
+from text.sentences import BadText, Language, normalise
+
+from corpus.commonvoice_release import Row
 
 
 class Reading(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from clips import Skipped
-from lines import read_lines
+from audio.clips import Skipped
+from manifest.lines import read_lines
 
 
 class Row(NamedTuple):

@@ -1,0 +1,1 @@
+"""What check.py reports beside the files themselves: leaks between splits, and a picture."""

@@ -1,0 +1,1 @@
+"""Options and error handling that the command lines share."""

@@ -1,0 +1,1 @@
+"""The folder of manifests that fairseq reads: writing it, and reading it back."""

@@ -1,0 +1,1 @@
+"""From sentences to labels: normalised words, phones, and lexicons."""

@@ -22,7 +22,7 @@ import matplotlib
 from tabulate import tabulate
 from tqdm import tqdm
 
-from parp_fairseq.cli.checkpoint import mask_of_zeros, read
+from parp_fairseq.cli.files.checkpoint import mask_of_zeros, read
 from parp_fairseq.pruning import prunable_parameters
 
 matplotlib.use("Agg")

@@ -17,7 +17,7 @@ from fairseq_runs import (
     write_encoder,
 )
 
-from parp_fairseq.cli.checkpoint import read
+from parp_fairseq.cli.files.checkpoint import read
 from parp_fairseq.pruning import magnitude_mask, prunable_parameters
 
 METHODS = {

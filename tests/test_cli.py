@@ -1,5 +1,6 @@
 """The command ``parp``: what it makes, counts and compares."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from matplotlib.image import imread
 from torch import nn
 from torch.nn.utils import prune
 
-from parp_fairseq.cli import main
+import parp_fairseq.cli
+from parp_fairseq.cli import find_commands, main
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
 
 PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
@@ -268,10 +270,11 @@ def test_recipes_is_a_folder_of_recipes(capsys):
 
 def test_nothing_prints_help(capsys):
     printed = run(capsys)
-    assert all(command in printed for command in ("mask", "info", "compare", "recipes"))
+    assert all(command in printed for command in ("mask", "info", "compare", "report", "recipes"))
+    assert "A recipe without\n+method= trains PARP" in printed
 
 
-@pytest.mark.parametrize("command", ["mask", "info", "compare", "recipes"])
+@pytest.mark.parametrize("command", find_commands())
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
@@ -282,6 +285,29 @@ def test_help_has_an_example(command, capsys):
 def test_help_needs_no_torch():
     code = "import sys, parp_fairseq.cli as c; c.main([]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_command_is_one_module(tmp_path, monkeypatch, capsys):
+    (tmp_path / "greet.py").write_text(
+        'HELP, DESCRIPTION, EXAMPLES = "say hello", "Say hello.", "  parp greet Ada"\n'
+        "def add_arguments(parser):\n    parser.add_argument('name')\n"
+        "def run(args):\n    print('hello', args.name)\n"
+    )
+    monkeypatch.setattr(parp_fairseq.cli, "__path__", [*parp_fairseq.cli.__path__, str(tmp_path)])
+    assert re.search(r"greet +say hello", run(capsys))
+    assert run(capsys, "greet", "Ada") == "hello Ada\n"
+    with pytest.raises(SystemExit):
+        main(["greet", "--help"])
+    assert "examples:\n  parp greet Ada" in capsys.readouterr().out
+
+
+def test_output_that_nobody_reads_to_its_end(half):
+    """As in `parp info FILE | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    out = subprocess.run([PARP, "info", half], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (out.returncode, out.stderr) == (0, "")
 
 
 def test_console_script(finetuned):

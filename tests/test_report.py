@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from parp_fairseq.cli import main as parp
-from parp_fairseq.cli.report_figures import _LOOKS
-from parp_fairseq.cli.report_runs import TITLES
+from parp_fairseq.cli.report.figures import _LOOKS
+from parp_fairseq.cli.report.runs import TITLES
 from parp_fairseq.pruning import magnitude_mask
 
 SHAPES = {

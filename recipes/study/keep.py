@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import parp_fairseq.models.safe_loading  # noqa: F401
-from parp_fairseq.cli.checkpoint import Checkpoint, mask_of_zeros
+from parp_fairseq.cli.files.checkpoint import Checkpoint, mask_of_zeros
 from parp_fairseq.pruning.plain_file import load_plain
 from parp_fairseq.pruning.replacing import replacing
 

@@ -1,8 +1,7 @@
-"""What a file holds: a mask or a checkpoint. Whether one can be written."""
+"""Reading a file that holds a mask or a checkpoint."""
 
-import os
 from pathlib import Path
-from typing import Mapping, Sequence, Union
+from typing import Mapping, Union
 
 from parp_fairseq.pruning import Mask
 
@@ -10,10 +9,10 @@ from .checkpoint import Checkpoint, describe, read
 
 
 def load(path: Path) -> Union[Mask, Checkpoint]:
-    """Read a mask or a checkpoint, told apart by what is in the file.
+    """Read a mask or a checkpoint; the content of the file decides which it is.
 
     Raises:
-        OSError, ValueError: the file holds neither; the message names it and says why.
+        OSError, ValueError: the file holds neither; the message names the file and the reason.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected a mask or a checkpoint")
@@ -33,16 +32,3 @@ def load(path: Path) -> Union[Mask, Checkpoint]:
         f"{path} holds {describe(state)}: expected a mask, or a checkpoint of fairseq, "
         "which is a dict with 'model' in it"
     )
-
-
-def require_writable(option: str, path: Path, suffixes: Sequence[str]) -> None:
-    """Tell before the work what would fail after it."""
-    if path.suffix not in suffixes:
-        expected = " or ".join(suffixes)
-        raise ValueError(f"{option} is {path}: expected a name that ends in {expected}")
-    if path.is_dir():
-        raise ValueError(f"{option} is {path}, which is a folder: expected the name of a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{option} is {path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{option} is {path}: the folder {path.parent} cannot be written to")

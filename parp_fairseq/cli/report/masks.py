@@ -7,10 +7,10 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
+from parp_fairseq.cli.counting.layers import ALL, SparsityByLayer
 from parp_fairseq.pruning import Mask
 
-from .layers import ALL, SparsityByLayer
-from .report_runs import Study
+from .runs import Study
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any, Callable, Collection, Iterable, List, Sequence
 
 from tabulate import tabulate
 
-from .report_masks import MasksAtSparsity
-from .report_runs import METHODS, TITLES, Cell, Run, Study
+from .masks import MasksAtSparsity
+from .runs import METHODS, TITLES, Cell, Run, Study
 
 
 def error_rates(study: Study, split: str) -> str:

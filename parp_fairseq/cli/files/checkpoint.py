@@ -1,4 +1,4 @@
-"""Checkpoint: the weights of a checkpoint file, read without running anything that it carries."""
+"""Checkpoint: the weights of a checkpoint file, read without executing anything in it."""
 
 import argparse
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from parp_fairseq.pruning.plain_file import load_plain
 
 
 class _Dictionary:
-    """Stands in for fairseq's, which nobody looks at here: importing fairseq would take seconds."""
+    """A placeholder for fairseq's class, because importing fairseq takes seconds."""
 
 
 _PLAIN_CONTAINERS = {argparse.Namespace, (_Dictionary, "fairseq.data.dictionary.Dictionary")}
@@ -43,13 +43,13 @@ class Checkpoint:
             and all(isinstance(k, str) and isinstance(w, Tensor) for k, w in model.items())
         ):
             raise ValueError(
-                f"{self.path} is no checkpoint of a model: expected names and tensors under "
+                f"{self.path} is not a checkpoint of a model: expected names and tensors under "
                 f"'model', found {describe(model)}"
             )
 
     @property
     def num_updates(self) -> Optional[int]:
-        """Optimizer updates done, where the file tells."""
+        """Optimizer updates done; None if the file does not say."""
         updates = _look_up(self.state, "optimizer_history", -1, "num_updates")
         return updates if isinstance(updates, int) else None
 
@@ -89,18 +89,18 @@ def mask_of_zeros(weights: Mapping[str, Tensor]) -> Mask:
 
 
 def read(path: Path) -> Any:
-    """What ``torch.save`` wrote to ``path``: tensors and plain data alone.
+    """Read what ``torch.save`` wrote to ``path``: tensors and plain data only.
 
     Raises:
-        ValueError: anything else, above all a pickle that would run code.
+        ValueError: the file holds something else, such as a pickle that would run code.
     """
-    # Those that others allowed must stay allowed: torch forgets at the end what it is given here.
+    # On exit torch removes the classes given here, so leave out those that others have allowed.
     lacking = _PLAIN_CONTAINERS.difference(torch.serialization.get_safe_globals())
     with torch.serialization.safe_globals(list(lacking)):
         try:
             return load_plain(path)
         except ValueError as error:
-            raise ValueError(f"{path} is no checkpoint and no mask: {error}") from None
+            raise ValueError(f"{path} is neither a checkpoint nor a mask: {error}") from None
 
 
 def describe(value: Any) -> str:
@@ -111,7 +111,7 @@ def describe(value: Any) -> str:
 
 
 def _look_up(container: Any, *keys: Any) -> Any:
-    """``container[key][key]...``; None where that does not exist."""
+    """``container[key][key]...``; None if that does not exist."""
     for key in keys:
         try:
             container = container[key]

@@ -1,34 +1,34 @@
-"""``parp report``: what a study found, from its finished runs alone."""
+"""report.md, and the files beside it."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import List, Sequence
 
+from parp_fairseq.cli.pictures.heat_map import require_matplotlib
 from parp_fairseq.pruning.replacing import replacing
 
-from . import figures, report_tables
-from .report_masks import MasksAtSparsity, read_masks
-from .report_runs import Study, read_study
+from . import tables
+from .masks import MasksAtSparsity, read_masks
+from .runs import Study, read_study
 
 
-def run(args: Namespace) -> None:
-    figures.require_matplotlib("parp report")
-    study = read_study(args.study)
+def write_report(folder: Path, output: Path) -> None:
+    """Write the report on the study in ``folder`` to ``output``."""
+    require_matplotlib("parp report")
+    study = read_study(folder)
     if not study.runs:
         name, why = study.unfinished[0]
         raise ValueError(
-            f"{args.study} holds no finished run yet, of {len(study.unfinished)}: {name}: {why}"
+            f"{folder} holds no finished run yet, of {len(study.unfinished)}: {name}: {why}"
         )
     masks = read_masks(study)
-    output = args.output or args.study / "report"
     output.mkdir(parents=True, exist_ok=True)
     pictures = _draw(study, masks, output)
     texts = {
-        "runs.csv": report_tables.runs_csv(study),
-        "cells.csv": report_tables.cells_csv(study),
-        "pruning.csv": report_tables.pruning_csv(study),
-        "iou.csv": report_tables.iou_csv(masks),
-        "layers.csv": report_tables.layers_csv(masks),
+        "runs.csv": tables.runs_csv(study),
+        "cells.csv": tables.cells_csv(study),
+        "pruning.csv": tables.pruning_csv(study),
+        "iou.csv": tables.iou_csv(masks),
+        "layers.csv": tables.layers_csv(masks),
         # Last: where the report is, what it speaks of is there too.
         "report.md": _compose(study, pictures),
     }
@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
 
 def _draw(study: Study, masks: Sequence[MasksAtSparsity], output: Path) -> List[str]:
     """Draws what there is to draw; returns it as Markdown."""
-    from . import report_figures as draw
+    from . import figures as draw
 
     draw.draw_error_rates(output / "error_rate.png", study, study.splits[-1])
     pictures = [f"![{study.error} against sparsity](error_rate.png)"]
@@ -68,7 +68,7 @@ def _compose(study: Study, pictures: Sequence[str]) -> str:
     parts += [
         f"## {study.error} on {main}, %",
         "Mean ± sample standard deviation over the seeds.",
-        report_tables.error_rates(study, main),
+        tables.error_rates(study, main),
         error_rates,
     ]
     methods = {cell.method for cell in study.planned}
@@ -76,10 +76,10 @@ def _compose(study: Study, pictures: Sequence[str]) -> str:
         parts += [
             "Less that of the dense model of the same seed: below 0, the subnetwork is the better "
             "one.",
-            report_tables.against_dense(study, main),
+            tables.against_dense(study, main),
         ]
     for split in others:
-        parts += [f"## {study.error} on {split}, %", report_tables.error_rates(study, split)]
+        parts += [f"## {study.error} on {split}, %", tables.error_rates(study, split)]
     if pruning:
         parts += ["## Masks", *pruning]
     parts += [
@@ -87,7 +87,7 @@ def _compose(study: Study, pictures: Sequence[str]) -> str:
         "Measured is the share of zeros among the prunable weights of the models. Finetuning runs "
         "and updates are what one such model takes, with the runs that its mask comes from; a "
         "study shares those.",
-        report_tables.cells(study),
+        tables.cells(study),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Dict, List, Sequence
 
-from .figures import draw_iou, save
-from .layers import PROJECTIONS
-from .report_masks import MasksAtSparsity
-from .report_runs import TITLES, Pruned, Study
+from parp_fairseq.cli.counting.layers import PROJECTIONS
+from parp_fairseq.cli.pictures.heat_map import draw_iou, save
+
+from .masks import MasksAtSparsity
+from .runs import TITLES, Pruned, Study
 
 # Colours of Okabe and Ito, told apart by any colour vision; a marker each for prints in grey.
 _LOOKS = {

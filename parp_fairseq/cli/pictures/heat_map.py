@@ -4,19 +4,18 @@ import math
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from parp_fairseq.cli.counting.layers import SparsityByLayer
+from parp_fairseq.cli.files.writable import require_writable
+from parp_fairseq.cli.parsing.options import PICTURES
 from parp_fairseq.pruning.replacing import replacing
 
-from .files import require_writable
-from .layers import SparsityByLayer
-
-_SUFFIXES = (".png", ".pdf", ".svg")
 _COLORMAP = "YlGnBu"  # the same order to any colour vision, and in grey
 
 
 def require_drawable(path: Path) -> None:
     """Tell before the work what would fail after it."""
     require_matplotlib("--plot")
-    require_writable("--plot", path, _SUFFIXES)
+    require_writable("--plot", path, PICTURES)
 
 
 def require_matplotlib(wanted_by: str) -> None:

@@ -1,0 +1,1 @@
+"""What commands count: sparsity by layer, and how masks agree."""

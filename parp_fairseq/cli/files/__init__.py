@@ -1,0 +1,1 @@
+"""Reading masks and checkpoints, and checking that a file can be written."""

@@ -1,52 +1,16 @@
 """Words as phones: by a lexicon, or by espeak-ng."""
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
-from manifest.lines import read_lines
-
-from text.sentences import BadText, Language, normalise
+from text.lexicon import lexicon_phonemizer  # noqa: F401
+from text.sentences import BadText
 
 # "phones" of "words"; raises BadText where there are none. All are separated by one space.
 Phonemizer = Callable[[str], str]
 
 # espeak-ng's names of languages, where they are not the first part of CommonVoice's.
 VOICES = {"en": "en-us", "fr": "fr-fr", "zh-CN": "cmn", "zh-HK": "yue", "zh-TW": "cmn"}
-
-
-def lexicon_phonemizer(path: Path, language: Language) -> Phonemizer:
-    """Looks words up in a file with a line "word phone phone ..." for each.
-
-    Words are normalised as transcripts are; in a language without spaces they are characters. Of
-    several pronunciations the first counts, whether others repeat the word or number it: "read(2)".
-
-    Raises:
-        ValueError: a line has no phone, or there is no line; the message names the file.
-    """
-    phones_of: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        word, *phones = line.split() or [""]
-        if not phones:
-            raise ValueError(f"{path}, line {number}: {line!r}, expected a word and its phones")
-        try:
-            word = normalise(re.sub(r"\([0-9]+\)$", "", word), language, Counter())
-        except BadText:
-            continue  # no transcript holds it
-        phones_of.setdefault(word, " ".join(phones))
-    if not phones_of:
-        raise ValueError(f"{path}: found no word of the language, expected a lexicon")
-
-    def look_up(words: str) -> str:
-        keys = words.split() if language.spaced else list(words)
-        missing = [key for key in keys if key not in phones_of]
-        if missing:
-            raise BadText(f"the lexicon lacks {', '.join(map(repr, missing))}")
-        return " ".join(phones_of[key] for key in keys)
-
-    return look_up
 
 
 def espeak_phonemizer(code: str) -> Phonemizer:

@@ -98,12 +98,11 @@ def run(args: Namespace) -> None:
 
 
 def _make_mask(args: Namespace, checkpoint):
-    from parp_fairseq.pruning import magnitude_mask, random_mask
-    from parp_fairseq.pruning.pattern import prunes_biases
+    from parp_fairseq.pruning import magnitude_mask, parse_pattern, random_mask
 
-    bias = prunes_biases(args.bias, args.pattern)
-    weights = checkpoint.prunable(args.scope, bias)
+    weights = checkpoint.prunable(args.scope, args.bias)
     try:
+        weights = parse_pattern(args.pattern).covered(weights)
         if args.criterion == "random":
             mask = random_mask(weights, args.sparsity, args.seed, args.pattern)
         else:
@@ -111,7 +110,7 @@ def _make_mask(args: Namespace, checkpoint):
     except ValueError as error:
         raise ValueError(f"{args.checkpoint}: {error}") from None
     criterion = f"random from seed {args.seed}" if args.criterion == "random" else "magnitude"
-    biases = "" if bias else ", no biases"
+    biases = "" if any(name.endswith("bias") for name in weights) else ", no biases"
     mask.scope = args.scope
     mask.origin = (
         f"{criterion}, {args.pattern}, sparsity {args.sparsity:g}{biases}, "

@@ -1,22 +1,26 @@
-"""What PARP is: tensors in, tensors out. Needs torch, never fairseq."""
+"""Pruning itself: tensors in, tensors out. Imports torch, never fairseq."""
 
 from typing import Mapping
 
 from torch import Tensor
 
-from .criterion import RandomScores, magnitude
+from .criterion import CriterionError, RandomScores, magnitude
 from .mask import Mask
-from .pattern import parse_pattern
+from .pattern import Pattern, parse_pattern
 from .pruner import Pruner
 from .schedule import Schedule
 from .scope import SCOPES, prunable_parameters
+from .subnetwork import Subnetwork
 
 __all__ = [
     "SCOPES",
+    "CriterionError",
     "Mask",
+    "Pattern",
     "Pruner",
     "RandomScores",
     "Schedule",
+    "Subnetwork",
     "magnitude",
     "magnitude_mask",
     "parse_pattern",
@@ -37,7 +41,8 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
         pattern: ``global``, ``layerwise`` or ``N:M``.
 
     Raises:
-        ValueError: sparsity or pattern out of range, or weights that are infinite or not a number.
+        ValueError: the sparsity or the pattern is out of range, or a weight is infinite or not a
+            number.
     """
     return Mask(parse_pattern(pattern)(params, magnitude, Schedule(sparsity).sparsity))
 
@@ -45,7 +50,7 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
 def random_mask(
     params: Mapping[str, Tensor], sparsity: float, seed: int = 0, pattern: str = "global"
 ) -> Mask:
-    """Mask that prunes at random: the same for the same seed, names and shapes of any weights.
+    """Mask that prunes at random. It depends on the seed, the names and the shapes alone.
 
     Arguments and errors are those of :func:`magnitude_mask`.
     """

@@ -1,22 +1,29 @@
 """What PARP is: tensors in, tensors out. Needs torch, never fairseq."""
 
+import warnings
 from typing import Mapping
 
 from torch import Tensor
 
+from .arguments import as_pattern, as_seed, as_share
+from .coverage import Coverage
 from .criterion import RandomScores, magnitude
 from .mask import Mask
 from .pattern import parse_pattern
 from .pruner import Pruner
 from .schedule import Schedule
-from .scope import SCOPES, prunable_parameters
+from .scope import SCOPES, coverage, prunable_parameters
+from .weights import require_prunable, require_separate
+from .zeros import sparse_already
 
 __all__ = [
     "SCOPES",
+    "Coverage",
     "Mask",
     "Pruner",
     "RandomScores",
     "Schedule",
+    "coverage",
     "magnitude",
     "magnitude_mask",
     "parse_pattern",
@@ -29,7 +36,8 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
     """Mask that prunes the smallest magnitudes.
 
     With the pattern ``global`` it equals ``torch.nn.utils.prune.global_unstructured`` with
-    ``L1Unstructured`` and ``amount=sparsity``; equal magnitudes are resolved by position.
+    ``L1Unstructured`` and ``amount=sparsity``; equal magnitudes are resolved by position. Warns
+    where more weights are zero already than are to be pruned; see :meth:`Mask.of_zeros`.
 
     Args:
         params: name -> weight, as of :func:`prunable_parameters`.
@@ -37,9 +45,15 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
         pattern: ``global``, ``layerwise`` or ``N:M``.
 
     Raises:
-        ValueError: sparsity or pattern out of range, or weights that are infinite or not a number.
+        ValueError: sparsity or pattern out of range or of another type; weights that are infinite
+            or not a number, no dense floating-point tensors, or share memory.
     """
-    return Mask(parse_pattern(pattern)(params, magnitude, Schedule(sparsity).sparsity))
+    require_prunable(params)
+    sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
+    mask = Mask(parse_pattern(as_pattern(pattern))(params, magnitude, sparsity))
+    if warning := sparse_already(params, mask.num_pruned):
+        warnings.warn(warning, stacklevel=2)
+    return mask
 
 
 def random_mask(
@@ -47,7 +61,10 @@ def random_mask(
 ) -> Mask:
     """Mask that prunes at random: the same for the same seed, names and shapes of any weights.
 
-    Arguments and errors are those of :func:`magnitude_mask`.
+    Arguments and errors are those of :func:`magnitude_mask`, but weights of any type will do;
+    ``seed`` is a whole number.
     """
-    scores = RandomScores(seed)
-    return Mask(parse_pattern(pattern)(params, scores, Schedule(sparsity).sparsity))
+    require_separate(params)
+    sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
+    scores = RandomScores(as_seed(seed))
+    return Mask(parse_pattern(as_pattern(pattern))(params, scores, sparsity))

@@ -1,19 +1,25 @@
 """Pruning itself: tensors in, tensors out. Imports torch, never fairseq."""
 
+import warnings
 from typing import Mapping
 
 from torch import Tensor
 
+from .arguments import as_pattern, as_seed, as_share
+from .coverage import Coverage
 from .criterion import CriterionError, RandomScores, magnitude
 from .mask import Mask
 from .pattern import Pattern, parse_pattern
 from .pruner import Pruner
 from .schedule import Schedule
-from .scope import SCOPES, prunable_parameters
+from .scope import SCOPES, coverage, prunable_parameters
 from .subnetwork import Subnetwork
+from .weights import require_prunable, require_separate
+from .zeros import sparse_already
 
 __all__ = [
     "SCOPES",
+    "Coverage",
     "CriterionError",
     "Mask",
     "Pattern",
@@ -21,6 +27,7 @@ __all__ = [
     "RandomScores",
     "Schedule",
     "Subnetwork",
+    "coverage",
     "magnitude",
     "magnitude_mask",
     "parse_pattern",
@@ -33,7 +40,8 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
     """Mask that prunes the smallest magnitudes.
 
     With the pattern ``global`` it equals ``torch.nn.utils.prune.global_unstructured`` with
-    ``L1Unstructured`` and ``amount=sparsity``; equal magnitudes are resolved by position.
+    ``L1Unstructured`` and ``amount=sparsity``; equal magnitudes are resolved by position. Warns
+    where more weights are zero already than are to be pruned; see :meth:`Mask.of_zeros`.
 
     Args:
         params: name -> weight, as of :func:`prunable_parameters`.
@@ -41,10 +49,15 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
         pattern: ``global``, ``layerwise`` or ``N:M``.
 
     Raises:
-        ValueError: the sparsity or the pattern is out of range, or a weight is infinite or not a
-            number.
+        ValueError: the sparsity or the pattern is out of range or of another type, or a weight is
+            infinite, not a number, no dense floating-point tensor, or shares memory with another.
     """
-    return Mask(parse_pattern(pattern)(params, magnitude, Schedule(sparsity).sparsity))
+    require_prunable(params)
+    sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
+    mask = Mask(parse_pattern(as_pattern(pattern))(params, magnitude, sparsity))
+    if warning := sparse_already(params, mask.num_pruned):
+        warnings.warn(warning, stacklevel=2)
+    return mask
 
 
 def random_mask(
@@ -52,7 +65,10 @@ def random_mask(
 ) -> Mask:
     """Mask that prunes at random. It depends on the seed, the names and the shapes alone.
 
-    Arguments and errors are those of :func:`magnitude_mask`.
+    Arguments and errors are those of :func:`magnitude_mask`, but weights of any type will do;
+    ``seed`` is a whole number.
     """
-    scores = RandomScores(seed)
-    return Mask(parse_pattern(pattern)(params, scores, Schedule(sparsity).sparsity))
+    require_separate(params)
+    sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
+    scores = RandomScores(as_seed(seed))
+    return Mask(parse_pattern(as_pattern(pattern))(params, scores, sparsity))

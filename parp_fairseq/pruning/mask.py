@@ -7,29 +7,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .bits import pack, popcount, unpack
-from .plain_file import load_plain
+from .plain_file import is_safetensors, load_plain
 from .replacing import replacing
-from .scope import encoder_name
+from .scope import canonical_names
+from .weights import require_prunable
 
 FORMAT = "parp-mask"
 _AUTHORS_SUFFIX = "_mask"
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes: what a float is copied as
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a float -> integer type
 
 
 class Mask(Mapping[str, Tensor]):
     """Name -> bool tensor, True where the weight is kept. Immutable.
 
     Args:
-        kept: name relative to the wav2vec 2.0 encoder -> bool tensor in the weight's shape; or
-            pairs of the two, of which one at a time is in memory.
-        scope: the scope the names were taken from; only told to whoever reads the file.
-        origin: what the mask was made from, in words; likewise.
+        kept: canonical name of a weight -> what is kept of it, in its shape: a bool tensor, or a
+            tensor (dense or sparse) or NumPy array of zeros and ones. Also an iterable of pairs of
+            the two, which needs memory for one of them at a time.
+        scope: the scope that the names come from. It is saved as information for people.
+        origin: what the mask was made from, in words. It is saved too.
+
+    Raises:
+        ValueError: a value is no tensor or array of zeros and ones, or a name is given twice.
     """
 
     def __init__(
@@ -40,9 +46,25 @@ class Mask(Mapping[str, Tensor]):
     ):
         self._shapes: Dict[str, torch.Size] = {}
         self._bits: Dict[str, Tensor] = {}
-        for name, keep in kept.items() if isinstance(kept, Mapping) else kept:
+        for name, value in kept.items() if isinstance(kept, Mapping) else kept:
+            if name in self._shapes:
+                raise ValueError(f"the mask of {name} is given twice")
+            keep = _as_bool(name, value)
             self._shapes[name], self._bits[name] = keep.shape, pack(keep)
         self.scope, self.origin = scope, origin
+
+    @classmethod
+    def of_zeros(cls, params: Mapping[str, Tensor], scope: str = "", origin: str = "") -> "Mask":
+        """The mask that prunes exactly the weights of ``params`` that are zero.
+
+        Raises:
+            ValueError: ``params`` cannot be pruned, or hold a value that is no finite number.
+        """
+        require_prunable(params)
+        for name, weight in params.items():
+            if not weight.isfinite().all():
+                raise ValueError(f"{name} holds values that are infinite or not a number")
+        return cls(((name, weight != 0) for name, weight in params.items()), scope, origin)
 
     @classmethod
     def _from_bits(
@@ -61,9 +83,23 @@ class Mask(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return unpack(self._bits[name], self._shapes[name])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes
+
+    def __repr__(self) -> str:
+        scope = f", scope {self.scope}" if self.scope else ""
+        return (
+            f"Mask({self.num_weights:,} weights in {len(self)} parameters, "
+            f"sparsity {self.sparsity:.4g}{scope})"
+        )
+
     def packed(self, name: str) -> Tensor:
-        """The bits of one weight, eight to a byte, as :func:`bits.unpack` reads them."""
+        """The bits of one weight, eight in a byte, as :func:`bits.unpack` reads them."""
         return self._bits[name]
+
+    def shape(self, name: str) -> torch.Size:
+        """The shape of one weight."""
+        return self._shapes[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -83,7 +119,7 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def num_weights(self) -> int:
-        """Number of weights the mask speaks of."""
+        """Number of weights that the mask covers."""
         return sum(shape.numel() for shape in self._shapes.values())
 
     @cached_property
@@ -98,7 +134,7 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def emptied(self) -> List[str]:
-        """Names of the weights of two or more dimensions of which nothing is kept."""
+        """Names of the weights of two or more dimensions that are pruned entirely."""
         matrices = [name for name, shape in self._shapes.items() if len(shape) > 1]
         return [name for name in matrices if not self._bits[name].any()]
 
@@ -106,15 +142,41 @@ class Mask(Mapping[str, Tensor]):
         """Intersection over union of the kept weights (PARP, section 4.3): 1 for equal masks.
 
         Raises:
-            ValueError: the masks are not of the same parameters.
+            ValueError: the masks cover different parameters; see :meth:`shared_with`.
         """
         self._require_same_parameters(other)
         both = sum(popcount(a & b) for a, b in self._pairs(other))
         either = sum(popcount(a | b) for a, b in self._pairs(other))
         return both / either if either else 1.0
 
+    def part(self, names: Iterable[str]) -> "Mask":
+        """The mask of these weights alone.
+
+        Raises:
+            KeyError: the mask does not cover one of them.
+        """
+        names = list(names)
+        bits, shapes = ({name: of[name] for name in names} for of in (self._bits, self._shapes))
+        return self._from_bits(bits, shapes, self.scope, self.origin)
+
+    def shared_with(self, other: "Mask") -> Tuple["Mask", "Mask"]:
+        """Of this mask and of another one, the parts that both cover; these can be compared.
+
+        Raises:
+            ValueError: they share no parameter, or one that they share differs in shape.
+        """
+        names = [name for name in self if name in other]
+        if not names:
+            raise ValueError(
+                f"the masks share no parameter: one covers {', '.join(list(self)[:3]) or 'none'}, "
+                f"the other {', '.join(list(other)[:3]) or 'none'}"
+            )
+        mine, theirs = self.part(names), other.part(names)
+        mine._require_same_parameters(theirs)
+        return mine, theirs
+
     def num_revived(self, before: "Mask") -> int:
-        """Number of weights kept here that ``before`` had pruned."""
+        """Number of weights that this mask keeps and ``before`` prunes."""
         self._require_same_parameters(before)
         return sum(popcount(a & ~b) for a, b in self._pairs(before))
 
@@ -122,13 +184,14 @@ class Mask(Mapping[str, Tensor]):
         return ((bits, other._bits[name].to(bits.device)) for name, bits in self._bits.items())
 
     def _require_same_parameters(self, other: Mapping[str, Tensor]) -> None:
+        """Raise ValueError where names or shapes differ."""
         shapes = (
             other._shapes if isinstance(other, Mask) else {n: t.shape for n, t in other.items()}
         )
         missing, surplus = shapes.keys() - self.keys(), self.keys() - shapes.keys()
         if missing or surplus:
             raise ValueError(
-                f"the mask is of other parameters: {len(missing)} missing {sorted(missing)[:3]}, "
+                f"the mask covers other parameters: {len(missing)} missing {sorted(missing)[:3]}, "
                 f"{len(surplus)} too many {sorted(surplus)[:3]}"
             )
         for name, shape in shapes.items():
@@ -139,14 +202,14 @@ class Mask(Mapping[str, Tensor]):
                 )
 
     def digest(self) -> int:
-        """CRC-32 of the bits: masks of other bits have, but for chance, another digest."""
+        """CRC-32 of the bits; masks with different bits almost always have different digests."""
         digest = 0
         for bits in self._bits.values():
             digest = zlib.crc32(bits.cpu().numpy(), digest)
         return digest
 
     def beside(self, params: Mapping[str, Tensor]) -> "Mask":
-        """The same mask, each part on the device of its parameter."""
+        """The same mask, with each part on the device of its parameter."""
         bits = {name: bits.to(params[name].device) for name, bits in self._bits.items()}
         return self._from_bits(bits, self._shapes, self.scope, self.origin)
 
@@ -155,11 +218,13 @@ class Mask(Mapping[str, Tensor]):
         """Set the pruned weights of ``params`` to zero, in place.
 
         Raises:
-            ValueError: names or shapes differ from the mask's; nothing was changed.
+            ValueError: names or shapes differ from those of the mask, or a weight is no dense
+                floating-point tensor with memory of its own. Nothing was changed.
         """
+        require_prunable(params)
         self._require_same_parameters(params)
         for name, param in params.items():
-            # As integers: half as long as masked_fill_, +0.0 for negative weights, and 0 for NaN.
+            # As integers: twice as fast as masked_fill_, +0.0 for negative weights, and 0 for NaN.
             bits = param.data.view(INTEGERS[param.element_size()])
             bits.mul_(self[name].to(param.device))
 
@@ -177,9 +242,11 @@ class Mask(Mapping[str, Tensor]):
         return cls._from_bits(dict(state["bits"]), shapes, "", "")
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a safetensors file: one bit a weight; shapes, sparsity, scope, origin as metadata.
+        """Write a safetensors file: one bit for each weight, and shapes, sparsity, scope and
+        origin as metadata. Its name may be any.
 
-        The file appears whole or not at all.
+        Raises:
+            OSError: the file cannot be written; nothing was left behind.
         """
         path = Path(path)
         told = {
@@ -188,25 +255,26 @@ class Mask(Mapping[str, Tensor]):
             "scope": self.scope,
             "origin": self.origin,
         }
-        # One entry: of several, safetensors changes the order, and equal masks are equal files.
+        # One entry: safetensors changes the order of several, and equal masks must be equal files.
         metadata = {FORMAT: json.dumps(told)}
         bits = {name: bits.cpu() for name, bits in self._bits.items()}
         try:
             with replacing(path) as partial:
                 save_file(bits, partial, metadata)
-                # safetensors makes the file readable by its owner alone.
+                # safetensors makes the file readable only by its owner.
                 umask = os.umask(0)
                 os.umask(umask)
                 partial.chmod(0o666 & ~umask)
-        except SafetensorError as error:  # a full disk, for one
+        except SafetensorError as error:  # for example a full disk
             raise OSError(f"{path} cannot be written: {error}") from None
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> "Mask":
         """Read a mask that :meth:`save` wrote, or one of the paper's authors.
 
-        The authors' files are ``.pt`` dicts whose keys end in ``.weight_mask`` or ``.bias_mask``,
-        float or bool, 1 = kept. Neither kind can run code.
+        The authors' files are dicts of ``torch.save`` whose keys end in ``.weight_mask`` or
+        ``.bias_mask``, with tensors of zeros and ones, dense or sparse, 1 = kept. The content
+        decides which of the two a file is, not its name. Neither kind can run code.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -217,8 +285,8 @@ class Mask(Mapping[str, Tensor]):
             raise ValueError(f"mask file {path} is a folder")
         if not path.is_file():
             raise FileNotFoundError(f"mask file {path} does not exist")
-        read = cls._load_safetensors if path.suffix == ".safetensors" else cls._load_authors
         try:
+            read = cls._load_safetensors if is_safetensors(path) else cls._load_authors
             return read(path)
         except (ValueError, KeyError, SafetensorError) as error:
             raise ValueError(f"mask file {path}: {error}") from None
@@ -235,16 +303,18 @@ class Mask(Mapping[str, Tensor]):
             told = _parse(metadata[FORMAT])
             shapes = told["shapes"]
             if shapes.keys() != set(file.keys()):
-                raise ValueError("the tensors are not those that the metadata names")
+                raise ValueError("the metadata names other tensors than the file holds")
             bits = {name: file.get_tensor(name) for name in shapes}
-        return cls._from_bits(bits, shapes, str(told.get("scope", "")), str(told.get("origin", "")))
+        scope, origin = (str(told.get(key) or "") for key in ("scope", "origin"))
+        return cls._from_bits(bits, shapes, scope, origin)
 
     @classmethod
     def _load_authors(cls, path: Path) -> "Mask":
         state = load_plain(path)
         if not isinstance(state, Mapping) or not state:
             raise ValueError(f"expected a dict of masks, found {type(state).__name__}")
-        kept = {}
+        if "model" in state:
+            raise ValueError("it is a checkpoint: expected a mask, which `parp mask` makes of one")
         for key, value in state.items():
             if not (isinstance(key, str) and key.endswith((".weight_mask", ".bias_mask"))):
                 raise ValueError(
@@ -252,15 +322,41 @@ class Mask(Mapping[str, Tensor]):
                 )
             if not isinstance(value, Tensor):
                 raise ValueError(f"{key}: expected a tensor, found {type(value).__name__}")
-            keep = value.bool()
-            if not torch.equal(keep.to(value.dtype), value):
-                raise ValueError(f"{key} holds values other than 0 and 1")
-            kept[encoder_name(key[: -len(_AUTHORS_SUFFIX)])] = keep
+        names = canonical_names(key[: -len(_AUTHORS_SUFFIX)] for key in state)
+        kept = {names[key[: -len(_AUTHORS_SUFFIX)]]: _as_bool(key, v) for key, v in state.items()}
         return cls(kept, origin=path.name)
 
 
+def _as_bool(name: str, value: Any) -> Tensor:
+    """A dense bool tensor of zeros and ones, as of another type."""
+    found = type(value).__name__
+    if isinstance(value, (np.ndarray, np.generic)):
+        try:
+            value = torch.from_numpy(np.array(value))
+        except TypeError:
+            raise ValueError(
+                f"{name}: expected bool, or zeros and ones, found an array of {value.dtype}"
+            ) from None
+    if not isinstance(value, Tensor) or value.is_meta or value.is_quantized or value.is_complex():
+        kind = f" of {value.dtype}" if isinstance(value, Tensor) else ""
+        raise ValueError(
+            f"{name}: expected a tensor of bool, or of zeros and ones, found {found}{kind}"
+        )
+    value = value.detach()
+    if value.layout != torch.strided:
+        value = value.to_dense()
+    if value.dtype == torch.bool:
+        return value
+    if value.element_size() == 1 and value.is_floating_point():  # float8 cannot be compared
+        value = value.float()
+    keep = value.bool()
+    if not torch.equal(keep.to(value.dtype), value):
+        raise ValueError(f"{name} holds values other than 0 and 1")
+    return keep
+
+
 def _parse(text: str) -> Dict[str, Any]:
-    """What :meth:`Mask.save` told of a mask."""
+    """The metadata that :meth:`Mask.save` wrote."""
     told = json.loads(text or "null")
     shapes = told.get("shapes") if isinstance(told, dict) else None
     lists = shapes.values() if isinstance(shapes, dict) else [None]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then put into it."""
+"""Files that appear whole or not at all: written under another name, then moved into place."""
 
 import os
 from contextlib import contextmanager
@@ -8,12 +8,15 @@ from typing import Iterator
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what was written there becomes ``path`` in one step.
+    """Yield a temporary path beside ``path``. What is written there becomes ``path`` in one step.
 
     Raises:
-        OSError: it cannot be written; the message names it, and ``path`` stays what it was.
+        OSError: the file cannot be written. The message names it, and ``path`` is unchanged.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder")
+    # A long name would be too long for the file system with these additions.
+    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -1,71 +1,284 @@
-"""Scope: which parameters of a network may be pruned."""
+"""Scope: which parameters of a network may be pruned, and what they are called."""
 
 import re
-from typing import Dict, Mapping, Union
+import warnings
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+import torch
 from torch import Tensor, nn
 
-_TRANSFORMER = r"(.*\.)?layers\.\d+\.(self_attn\.[kvq]_proj|self_attn\.out_proj|fc1|fc2)"
-_FEATURE_EXTRACTOR = r"(.*\.)?feature_extractor\.conv_layers\.\d+\.0"
+from .computed import owners
+from .coverage import Coverage
+from .family import FAIRSEQ, Family, family_of
+from .weights import overlapping, place, require_dense, require_disjoint, require_floats
 
-SCOPES = {
-    "transformer": _TRANSFORMER,
-    "feature_extractor": _FEATURE_EXTRACTOR,
-    "all": rf"{_TRANSFORMER}|{_FEATURE_EXTRACTOR}|(.*\.)?post_extract_proj",
-}
+SCOPES = FAIRSEQ.scopes
+
+Model = Union[nn.Module, Mapping[str, Tensor]]
 
 
 def encoder_name(name: str) -> str:
-    """Name of a parameter relative to the wav2vec 2.0 encoder that holds it.
+    """Canonical name of a parameter of fairseq's encoders, relative to the encoder that holds it.
 
     The finetuned ``w2v_encoder.w2v_model.encoder.layers.0.fc1.weight`` and the pre-trained
     ``encoder.layers.0.fc1.weight`` are the same parameter.
     """
-    return name.rpartition("w2v_model.")[2]
+    return FAIRSEQ.canonical(name)
+
+
+def canonical_names(names: Iterable[str]) -> Dict[str, str]:
+    """Name in a checkpoint -> canonical name, by the family of the checkpoint.
+
+    Raises:
+        ValueError: two names have the same canonical name.
+    """
+    names = list(names)
+    family = family_of(names)
+    canonical = {name: family.canonical(name) for name in names}
+    _require_distinct(canonical.items(), family)
+    return canonical
 
 
 def prunable_parameters(
-    model: Union[nn.Module, Mapping[str, Tensor]], scope: str = "transformer", bias: bool = True
+    model: Model, scope: str = "transformer", bias: bool = True
 ) -> Dict[str, Tensor]:
     """The parameters of ``model`` that the scope covers, in the model's order.
+
+    The named scopes are made for wav2vec 2.0 and HuBERT encoders of fairseq; other networks need
+    ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
 
     Args:
         model: a module, or a mapping of names to tensors such as a checkpoint's ``"model"``.
         scope: ``transformer`` (k_proj, v_proj, q_proj, out_proj, fc1, fc2 of every layer),
             ``feature_extractor`` (its convolutions), ``all`` (both, and ``post_extract_proj``), or
-            ``re:<regex>``, searched for in the names relative to the encoder. No scope but a regex
-            covers layer norms, the positional convolution or the quantizer, and none the CTC head.
+            ``re:<regex>``, searched for in the canonical names. Only a regex can cover layer norms
+            or the quantizer. No scope covers the CTC head of a finetuned network, or a positional
+            convolution under weight norm.
         bias: whether biases inside the scope count.
 
     Returns:
-        name relative to the wav2vec 2.0 encoder -> parameter.
+        canonical name, relative to the encoder and without prefixes of wrappers (``module.``,
+        ``_orig_mod.`` and so on) -> parameter. Tied parameters count once, by their first name.
 
     Raises:
-        ValueError: unknown scope, a regex that does not compile, or a scope that covers nothing.
+        ValueError: unknown scope, a regex that does not compile, or a scope that covers nothing; a
+            covered weight that is computed from other tensors (``torch.nn.utils.prune``, weight
+            norm, LoRA) or is no floating-point tensor; several encoders in one network; parameters
+            that share memory without being equal.
     """
+    return dict(coverage(model, scope, bias).covered)
+
+
+def coverage(model: Model, scope: str = "transformer", bias: bool = True) -> Coverage:
+    """What the scope covers of ``model`` and what it leaves out.
+
+    Arguments and errors are those of :func:`prunable_parameters`. A warning tells of layers that
+    are covered in part: a bias without its weight, or some of a transformer layer's matrices.
+    """
+    family, entries = _entries(model)
+    covers = _matcher(scope, family)
+    inside = [entry for entry in entries if entry.inside and covers(entry)]
+    chosen = [e for e in inside if _is_weight(e) and (bias or not e.canonical.endswith("bias"))]
+    if not chosen:
+        known = ", ".join(sorted(entry.shown for entry in entries if entry.inside)[:3]) or "none"
+        raise ValueError(
+            f"scope {scope!r} covers no parameter of this model, which has {known}, ...; the named "
+            f"scopes are made for {family.title}"
+        )
+    _require_plain(chosen)
+    if not scope.startswith("re:"):
+        _require_weights_of(chosen)
+    names = {entry.name for entry in chosen}
+    chosen = _once(chosen)
+    _require_one_encoder(chosen)
+    _require_distinct(((entry.name, entry.canonical) for entry in chosen), family)
+    left_out = [e for e in entries if e.name not in names and _has_memory(e.tensor)]
+    _require_separate(chosen, [entry for entry in left_out if not covers(entry)])
+    result = Coverage(scope, {e.canonical: e.tensor for e in chosen}, _left_out(chosen, left_out))
+    _warn_of_parts(result, family)
+    return result
+
+
+class _Entry(NamedTuple):
+    """A tensor of a network: a parameter, or a part of what computes one."""
+
+    name: str  # as the network calls it
+    tensor: Tensor
+    shown: str  # the name that a regex is searched for in
+    canonical: str  # of the parameter that it belongs to
+    cause: Optional[str]  # what computes that parameter
+    root: str  # where the encoder is in the network
+    inside: bool  # whether it belongs to an encoder, where the network has one
+
+
+def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
+    """The tensors of the network, and the family that it belongs to."""
+    if isinstance(model, nn.Module):
+        named = dict(model.named_parameters(remove_duplicate=False))
+        buffers = [name for name, _ in model.named_buffers(remove_duplicate=False)]
+    elif isinstance(model, Mapping):
+        named, buffers = {name: t for name, t in model.items() if isinstance(name, str)}, []
+    else:
+        raise ValueError(
+            f"found an object of type {type(model).__name__}: expected a module, or a mapping of "
+            "names to tensors"
+        )
+    for name in named:
+        if name.rpartition(".")[2] in ("_flat_param", "flat_param"):
+            raise ValueError(
+                f"{name} is a parameter that FSDP made of many: expected parameters by their own "
+                "names; find them before wrapping, or wrap with use_orig_params=True"
+            )
+    owner = owners([*named, *buffers])
+    family = family_of(owner[name].name for name in named)
+    roots = {name: family.root_of(name) for name in named}
+    has_root = any(roots.values())
+    entries = []
+    for name, tensor in named.items():
+        shown, canonical = family.canonical(name), family.canonical(owner[name].name)
+        inside = bool(roots[name]) or not has_root
+        entry = _Entry(name, tensor, shown, canonical, owner[name].cause, roots[name], inside)
+        entries.append(entry)
+    # All of such a layer is left alone, its bias too.
+    normalized = {
+        layer
+        for entry in entries
+        if entry.cause and re.fullmatch(family.normalized, layer := _layer(entry.canonical))
+    }
+    return family, [
+        entry._replace(inside=entry.inside and _layer(entry.canonical) not in normalized)
+        for entry in entries
+    ]
+
+
+def _matcher(scope: str, family: Family) -> Callable[[_Entry], object]:
+    """Whether the scope covers an entry, by its names."""
+    if not isinstance(scope, str):
+        raise ValueError(f"scope is {scope!r}: expected {', '.join(SCOPES)} or re:<regex>")
     if scope.startswith("re:"):
         try:
-            covers = re.compile(scope[3:]).search
+            search = re.compile(scope[3:]).search
         except re.error as error:
             raise ValueError(f"scope {scope!r} is not a regular expression: {error}") from None
-    elif scope in SCOPES:
-        covers = re.compile(rf"({SCOPES[scope]})\.(weight|bias)").fullmatch
-    else:
+        return lambda entry: search(entry.canonical) or search(entry.shown)
+    if scope not in family.scopes:
         raise ValueError(f"unknown scope {scope!r}: expected {', '.join(SCOPES)} or re:<regex>")
+    matches = re.compile(rf"({family.scopes[scope]})\.(weight|bias)").fullmatch
+    return lambda entry: matches(entry.canonical)
 
-    named = dict(model.named_parameters()) if isinstance(model, nn.Module) else dict(model)
-    inside = {name for name in named if "w2v_model." in name} or set(named)
-    params = {
-        encoder_name(name): tensor
-        for name, tensor in named.items()
-        if name in inside
-        and tensor.is_floating_point()
-        and covers(encoder_name(name))
-        and (bias or not name.endswith("bias"))
-    }
-    if not params:
-        known = ", ".join(sorted(encoder_name(name) for name in inside)[:3])
+
+def _is_weight(entry: _Entry) -> bool:
+    """False for counters, flags and other data of a state dict, which a regex may match."""
+    if entry.canonical.rpartition(".")[2] in ("weight", "bias"):
+        return True
+    return isinstance(entry.tensor, Tensor) and entry.tensor.is_floating_point()
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout == torch.strided
+        and not nn.parameter.is_lazy(tensor)
+    )
+
+
+def _require_plain(chosen: Iterable[_Entry]) -> None:
+    """Raise ValueError where a weight is computed from other tensors, or is of a wrong kind."""
+    computed: Dict[str, Dict[str, None]] = {}  # a dict for its order
+    for entry in chosen:
+        if entry.cause:
+            computed.setdefault(entry.cause, {})[entry.canonical] = None
+    if computed:
+        told = [f"{_first_of(list(names))} is {cause}" for cause, names in computed.items()]
+        raise ValueError(f"the scope covers weights that cannot be pruned: {'; '.join(told)}")
+    for entry in chosen:
+        require_dense(entry.name, entry.tensor)
+        require_floats(entry.name, entry.tensor)
+
+
+def _require_weights_of(chosen: Iterable[_Entry]) -> None:
+    """Raise ValueError where the bias of a layer is covered and its weight is not."""
+    names = {entry.canonical for entry in chosen}
+    for name in names:
+        if f"{_layer(name)}.weight" not in names:
+            raise ValueError(
+                f"the scope covers {name}, but the network has no {_layer(name)}.weight: expected "
+                "both to be parameters"
+            )
+
+
+def _once(entries: Iterable[_Entry]) -> List[_Entry]:
+    """Without entries that are the same view of the same memory as one before."""
+    first: Dict[object, _Entry] = {}
+    for entry in entries:
+        first.setdefault(place(entry.tensor) if entry.tensor.numel() else entry.name, entry)
+    return list(first.values())
+
+
+def _require_one_encoder(chosen: Iterable[_Entry]) -> None:
+    roots = sorted({entry.root for entry in chosen})
+    if len(roots) > 1:
         raise ValueError(
-            f"scope {scope!r} covers no parameter of this model, which has {known}, ..."
+            f"the network has {len(roots)} encoders, {', '.join(root[:-1] for root in roots)}, "
+            "whose parameters have the same names: expected one, so pass one of these modules"
         )
-    return params
+
+
+def _require_distinct(names: Iterable[Tuple[str, str]], family: Family) -> None:
+    """Raise ValueError where two of the pairs (name, canonical name) have the same second."""
+    first: Dict[str, str] = {}
+    for name, canonical in names:
+        if first.setdefault(canonical, name) != name:
+            raise ValueError(
+                f"{first[canonical]} and {name} are both {canonical} to {family.title}: expected "
+                "one of the two"
+            )
+
+
+def _require_separate(chosen: List[_Entry], left_out: List[_Entry]) -> None:
+    """Raise ValueError where a covered parameter shares memory with another one."""
+    require_disjoint((entry.name, entry.tensor) for entry in chosen)
+    others = {entry.name for entry in left_out}
+    for a, b in overlapping((entry.name, entry.tensor) for entry in [*chosen, *left_out]):
+        if (a in others) != (b in others):
+            covered, other = (b, a) if a in others else (a, b)
+            raise ValueError(
+                f"{covered} shares memory with {other}, which the scope leaves out: pruning one "
+                "would prune the other"
+            )
+
+
+def _left_out(chosen: List[_Entry], left_out: List[_Entry]) -> Dict[str, Tensor]:
+    """Name -> tensor; of those that share all memory the first, unless it is covered."""
+    named: Dict[str, Tensor] = {}
+    for entry in _once([*chosen, *left_out])[len(chosen) :]:
+        if entry.tensor.is_floating_point():
+            name = entry.name if entry.shown in named or not entry.inside else entry.shown
+            named[name] = entry.tensor
+    return named
+
+
+def _warn_of_parts(coverage: Coverage, family: Family) -> None:
+    """Warn of layers of which only a part is covered."""
+    if coverage.biases_alone:
+        warnings.warn(
+            f"scope {coverage.scope!r} covers {_first_of(coverage.biases_alone)}, and not the "
+            "weight of that layer",
+            stacklevel=3,
+        )
+    if coverage.matrices_left_whole and not coverage.scope.startswith("re:"):
+        warnings.warn(
+            f"scope {coverage.scope!r} leaves weights of the layers it covers whole: "
+            f"{_first_of(coverage.matrices_left_whole)}; it is made for {family.title}, and "
+            "re:<regex> covers any parameters",
+            stacklevel=3,
+        )
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _first_of(names: List[str]) -> str:
+    """``names`` in a few words."""
+    return names[0] + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")

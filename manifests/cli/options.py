@@ -6,14 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def corpus_parser(description: str, epilog: str, source: str) -> argparse.ArgumentParser:
-    """A parser with the arguments SOURCE and DEST; `source` is the help of SOURCE."""
+def corpus_parser(
+    description: str, epilog: str, source: str, metavar: str = "SOURCE"
+) -> argparse.ArgumentParser:
+    """A parser with the arguments SOURCE and DEST.
+
+    Args:
+        source: help of SOURCE.
+        metavar: name of SOURCE, if it is called otherwise.
+    """
     parser = argparse.ArgumentParser(
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
+    parser.add_argument("source", metavar=metavar, type=Path, help=source)
     parser.add_argument(
         "dest", metavar="DEST", type=Path, help="folder to write; made if it does not exist"
     )

@@ -12,16 +12,20 @@ from cli.options import above, add_disjoint, add_jobs, add_max_skipped, corpus_p
 from corpus.commonvoice_release import language_folder, read_durations, read_rows
 from corpus.disjoint import KINDS, HeldOut
 from corpus.intake import Intake, Recording
-from corpus.labels import add_label_options, check_label_options, make_phonemizer
-from corpus.output import check_skipped, report, write
+from corpus.labels import (
+    add_label_options,
+    check_label_options,
+    choose_language,
+    make_phonemizer,
+)
+from corpus.output import check_skipped, report, warn, write
 from corpus.splits import POOL, SPLITS, Speakers, all_validated, listed, official, once
-from text.sentences import language_of
 from tqdm import tqdm
 
 EPILOG = """\
 SOURCE is a release as it unpacks, such as cv-corpus-6.1-2020-12-11/, or the folder of a language in
-it; --lang is the release's name of the language. manifests/text/sentences.py knows the alphabets of
-es fr it ky nl ru sv-SE tr tt zh-TW; in other languages, every letter of Unicode is one.
+it; --lang is the release's name of the language. docs/languages.md says which letters each language
+has: an alphabet, or all letters of its script. --letters FILE gives others.
 
 The splits are those of the release (train.tsv, dev.tsv, test.tsv), unless you give
   --train-minutes  a subset of validated.tsv in which no speaker is in two splits. With the same
@@ -35,12 +39,16 @@ The splits are those of the release (train.tsv, dev.tsv, test.tsv), unless you g
 Speakers and sentences that two splits share are reported. --disjoint leaves them out of training,
 and of validation if they are in test.
 
-Sentences are composed (NFC), in lower case, without punctuation, and without apostrophes at the
-ends of words. The program prints how many sentences each step changed. It skips sentences with a
-digit, a symbol or a letter of another alphabet and, with --labels phn, sentences with a word that
+Sentences are composed (NFC), in lower case, and without punctuation, except for marks that belong
+to words, as in l'eau and intel·ligent. The program prints how many sentences each step changed. It
+skips sentences with a digit, a symbol or a letter of another alphabet and, with --labels phn, sentences with a word that
 --lexicon lacks or that espeak-ng (pip install '.[phones]') reads as another language. It skips
 clips that are missing, cut short, silent, or shorter than the clip_durations.tsv of the release
 says. If more than --max-skipped of any split is skipped, it writes no manifests.
+
+The program warns of symbols that are too rare to be learnt, and of phones that many words share.
+Languages without spaces (Chinese, Cantonese, Japanese, Thai, Lao, Burmese, Khmer) are scored by
+characters: fairseq-generate --wer-char-level.
 
 DEST gets {train,valid,test}.{tsv,wrd,ltr} and dict.ltr.txt; with --labels phn or spm also those
 labels, their dictionary, and spm.model; speakers.tsv; skipped.tsv; and audio/*.flac. A run that was
@@ -68,11 +76,12 @@ def prepare(args: argparse.Namespace) -> None:
     """Converts the clips and writes the manifests, unless an option or too much data is bad."""
     check_options(args)
     folder = language_folder(args.source, args.lang)
+    language = choose_language(args)
     intake = Intake(
         clips=folder / "clips",
         root=args.dest / "audio",
-        language=language_of(args.lang),
-        phonemizer=make_phonemizer(args),
+        language=language,
+        phonemizer=make_phonemizer(args, language),
         jobs=args.jobs,
         durations=read_durations(folder),
     )
@@ -81,6 +90,7 @@ def prepare(args: argparse.Namespace) -> None:
     check_skipped(args.dest, splits, intake.skipped, held_out.left_out, args.max_skipped)
     write(args, splits, intake.root)
     report(splits, intake, held_out.left_out)
+    warn(args, splits, intake)
 
 
 def check_options(args: argparse.Namespace) -> None:

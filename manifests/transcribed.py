@@ -15,12 +15,16 @@ from audio.files import BadAudio
 from cli.options import above, add_disjoint, add_jobs, add_max_skipped, corpus_parser, run, share
 from corpus.disjoint import HeldOut
 from corpus.intake import Intake, Reading, Recording
-from corpus.labels import add_label_options, check_label_options, make_phonemizer
-from corpus.output import check_skipped, report, write
+from corpus.labels import (
+    add_label_options,
+    check_label_options,
+    choose_language,
+    make_phonemizer,
+)
+from corpus.output import check_skipped, report, warn, write
 from corpus.rows import Row
 from corpus.splits import SPLITS, once
 from corpus.table import Columns, Table, flac_names, read_table
-from text.sentences import language_of
 from tqdm import tqdm
 
 LOWEST_RATE = 4000  # Hz: telephone speech has 8000
@@ -67,11 +71,12 @@ def prepare(args: argparse.Namespace) -> None:
     skipped = table.skipped
     rows = once({args.source.name: table.rows}, skipped)[args.source.name]
     names = flac_names(rows)
+    language = choose_language(args)
     intake = Intake(
         clips=args.audio or args.source.parent,
         root=args.dest / "audio",
-        language=language_of(args.lang),
-        phonemizer=make_phonemizer(args),
+        language=language,
+        phonemizer=make_phonemizer(args, language),
         jobs=args.jobs,
         lowest_rate=LOWEST_RATE,
         name_of=names.__getitem__,
@@ -82,6 +87,7 @@ def prepare(args: argparse.Namespace) -> None:
     check_skipped(args.dest, splits, skipped, held_out.left_out, args.max_skipped)
     write(args, splits, intake.root)
     report(splits, intake, held_out.left_out)
+    warn(args, splits, intake)
 
 
 def check_splits(args: argparse.Namespace, table: Table) -> None:

@@ -7,7 +7,7 @@ from typing import Optional
 from cli.options import above
 from text.lexicon import lexicon_phonemizer
 from text.phones import Phonemizer, espeak_phonemizer
-from text.sentences import language_of
+from text.sentences import Language, language_of, read_letters
 
 LABELS = ("ltr", "phn", "spm")
 OPTIONS_OF = {"lexicon": "phn", "vocab_size": "spm"}
@@ -17,6 +17,13 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--lang", required=True, metavar="CODE", help="language, such as es, sv-SE, zh-TW")
     add("--labels", choices=LABELS, default="ltr", help="letters (default), phones, sentencepiece")
+    add(
+        "--letters",
+        type=Path,
+        metavar="FILE",
+        help="the letters of the language, in either case; all sentences with others are skipped."
+        " default: see docs/languages.md",
+    )
     add(
         "--lexicon",
         type=Path,
@@ -40,9 +47,15 @@ def check_label_options(args: argparse.Namespace) -> None:
             raise ValueError(f"{option}: --labels is {args.labels}, expected {labels}")
 
 
-def make_phonemizer(args: argparse.Namespace) -> Optional[Phonemizer]:
+def choose_language(args: argparse.Namespace) -> Language:
+    """The language of --lang, with the letters of --letters if there are any."""
+    language = language_of(args.lang)
+    return read_letters(args.letters, language) if args.letters else language
+
+
+def make_phonemizer(args: argparse.Namespace, language: Language) -> Optional[Phonemizer]:
     if args.labels != "phn":
         return None
     if args.lexicon:
-        return lexicon_phonemizer(args.lexicon, language_of(args.lang))
+        return lexicon_phonemizer(args.lexicon, language)
     return espeak_phonemizer(args.lang)

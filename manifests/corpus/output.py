@@ -1,6 +1,7 @@
 """Writes the splits of a corpus, with their labels, and reports what was written."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from audio.clips import Skipped, check_share, write_skipped
 from audio.files import RATE
 from manifest.speakers import write_speakers
 from manifest.writing import write_dictionary, write_labels, write_letter_dictionary, write_split
+from text.doubts import homophones, rare_symbols
 from text.units import train, write_units
 
 from corpus.disjoint import describe_leaks
@@ -88,3 +90,17 @@ def report(splits: Splits, intake: Intake, left_out: Sequence[Skipped]) -> None:
         print(f"left out of a split: {len(left_out)} clips, see skipped.tsv")
     for line in describe_leaks({split: splits[split] for split in SPLITS}):
         print(line)
+
+
+def warn(args: argparse.Namespace, splits: Splits, intake: Intake) -> None:
+    """Names, on stderr, symbols that are too rare to be learnt, and suspicious homophones."""
+    warnings = []
+    if args.labels == "ltr":
+        warnings.append(rare_symbols(" ".join(recording.words) for recording in splits["train"]))
+    if args.labels == "phn":
+        warnings.append(rare_symbols(recording.phones for recording in splits["train"]))
+    if intake.phonemizer and intake.language.spaced:
+        words = (recording.words for split in SPLITS for recording in splits[split])
+        warnings.append(homophones(words, intake.phonemizer, args.lang))
+    for warning in filter(None, warnings):
+        print(f"warning: {warning}", file=sys.stderr)

@@ -41,10 +41,11 @@ and of validation if they are in test.
 
 Sentences are composed (NFC), in lower case, and without punctuation, except for marks that belong
 to words, as in l'eau and intel·ligent. The program prints how many sentences each step changed. It
-skips sentences with a digit, a symbol or a letter of another alphabet and, with --labels phn, sentences with a word that
---lexicon lacks or that espeak-ng (pip install '.[phones]') reads as another language. It skips
-clips that are missing, cut short, silent, or shorter than the clip_durations.tsv of the release
-says. If more than --max-skipped of any split is skipped, it writes no manifests.
+skips sentences with a digit, a symbol or a letter of another alphabet and, with --labels phn,
+sentences with a word that --lexicon lacks or that espeak-ng (pip install '.[phones]') reads as
+another language. It skips clips that are missing, cut short, silent, or shorter than the
+clip_durations.tsv of the release says. If more than --max-skipped of any split is skipped, it
+writes no manifests.
 
 The program warns of symbols that are too rare to be learnt, and of phones that many words share.
 Languages without spaces (Chinese, Cantonese, Japanese, Thai, Lao, Burmese, Khmer) are scored by

@@ -4,55 +4,61 @@ MP3 clips become 16 kHz FLAC; sentences become letters, phones or sentencepiece 
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from audio.clips import write_skipped
-from audio.files import RATE
-from cli.options import above, add_jobs, add_max_skipped, corpus_parser, run
-from corpus.commonvoice_release import language_folder, read_rows
+from cli.options import above, add_disjoint, add_jobs, add_max_skipped, corpus_parser, run
+from corpus.commonvoice_release import language_folder, read_durations, read_rows
+from corpus.disjoint import KINDS, HeldOut
 from corpus.intake import Intake, Recording
-from corpus.splits import POOL, SPLITS, Speakers, listed, official, once
-from manifest.speakers import write_speakers
-from manifest.writing import write_dictionary, write_labels, write_letter_dictionary, write_split
-from text.doubts import homophones, rare_symbols
-from text.phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
-from text.sentences import Language, language_of, read_letters
-from text.units import train, write_units
+from corpus.labels import (
+    add_label_options,
+    check_label_options,
+    choose_language,
+    make_phonemizer,
+)
+from corpus.output import check_skipped, report, warn, write
+from corpus.splits import POOL, SPLITS, Speakers, all_validated, listed, official, once
 from tqdm import tqdm
-
-LABELS = ("ltr", "phn", "spm")
-OPTIONS_OF = {"lexicon": "phn", "vocab_size": "spm"}
 
 EPILOG = """\
 SOURCE is a release as it unpacks, such as cv-corpus-6.1-2020-12-11/, or the folder of a language in
-it; --lang is the release's name of the language. manifests/text/sentences.py knows the alphabets of
-es fr it ky nl ru sv-SE tr tt zh-TW; in other languages, every letter of Unicode is one.
+it; --lang is the release's name of the language. docs/languages.md says which letters each language
+has: an alphabet, or all letters of its script. --letters FILE gives others.
 
-Splits are those of the release (train.tsv, dev.tsv, test.tsv), unless
-  --train-minutes  asks for a subset of validated.tsv in which no speaker is in two splits. With the
-                   same seed, a shorter training split is the beginning of a longer one, and
-                   validation and test stay what they are;
-  --train-list     and the other two name clips of validated.tsv, as do the published splits for
-                   phone recognition (common_voices_splits of facebookresearch/CPC_audio).
+The splits are those of the release (train.tsv, dev.tsv, test.tsv), unless you give
+  --train-minutes  a subset of validated.tsv in which no speaker is in two splits. With the same
+                   seed, a shorter training split is the beginning of a longer one, and validation
+                   and test do not change;
+  --all-validated  the dev.tsv and test.tsv of the release, and for training all of validated.tsv
+                   but the speakers and the sentences of dev and test;
+  --train-list     and the other two: lists of clips of validated.tsv, such as the published splits
+                   for phone recognition (common_voices_splits of facebookresearch/CPC_audio).
 
-Sentences are composed (NFC), in lower case, and without punctuation, apart from marks that belong
-to words, as in l'eau and intel·ligent; what that changed is counted and printed.
-Sentences with a digit, a symbol or a letter of another alphabet are skipped. So are, with --labels
-phn, those with a word that --lexicon lacks or that espeak-ng (pip install '.[phones]') reads as
-another language's. Symbols that are too rare to be learnt are named, and so are words with the same
-phones where there are unusually many. Languages without spaces (Chinese, Cantonese, Japanese, Thai,
-Lao, Burmese, Khmer) are scored by characters: fairseq-generate --wer-char-level.
+Speakers and sentences that two splits share are reported. --disjoint leaves them out of training,
+and of validation if they are in test.
 
-DEST gets {train,valid,test}.{tsv,wrd,ltr} and dict.ltr.txt; with --labels phn or spm those labels
-and their dictionary too, and spm.model; speakers.tsv; skipped.tsv; and audio/*.flac. A run that was
-interrupted goes on where it was. The same options give the same bytes, whatever --jobs is.
+Sentences are composed (NFC), in lower case, and without punctuation, except for marks that belong
+to words, as in l'eau and intel·ligent. The program prints how many sentences each step changed. It
+skips sentences with a digit, a symbol or a letter of another alphabet and, with --labels phn,
+sentences with a word that --lexicon lacks or that espeak-ng (pip install '.[phones]') reads as
+another language. It skips clips that are missing, cut short, silent, or shorter than the
+clip_durations.tsv of the release says. If more than --max-skipped of any split is skipped, it
+writes no manifests.
+
+The program warns of symbols that are too rare to be learnt, and of phones that many words share.
+Languages without spaces (Chinese, Cantonese, Japanese, Thai, Lao, Burmese, Khmer) are scored by
+characters: fairseq-generate --wer-char-level.
+
+DEST gets {train,valid,test}.{tsv,wrd,ltr} and dict.ltr.txt; with --labels phn or spm also those
+labels, their dictionary, and spm.model; speakers.tsv; skipped.tsv; and audio/*.flac. A run that was
+interrupted resumes. The same options give the same bytes, whatever --jobs is.
 
 examples:
   python manifests/commonvoice.py cv-corpus-6.1-2020-12-11 data/es --lang es
   python manifests/commonvoice.py cv-corpus-6.1-2020-12-11 data/tr-1h --lang tr --train-minutes 60
+  python manifests/commonvoice.py cv-corpus-6.1-2020-12-11 data/it-all --lang it --all-validated
   python manifests/commonvoice.py cv-corpus-6.1-2020-12-11 data/fr-phn --lang fr --labels phn \\
       --train-list fr/trainSeqs_1.0_uniform_new_version.txt \\
       --valid-list fr/valSeqs_1.0_uniform_new_version.txt \\
@@ -72,157 +78,91 @@ def prepare(args: argparse.Namespace) -> None:
     check_options(args)
     folder = language_folder(args.source, args.lang)
     language = choose_language(args)
-    phonemizer = make_phonemizer(args, language)
     intake = Intake(
         clips=folder / "clips",
         root=args.dest / "audio",
         language=language,
-        phonemizer=phonemizer,
+        phonemizer=make_phonemizer(args, language),
         jobs=args.jobs,
+        durations=read_durations(folder),
     )
-    splits = choose(args, folder, intake)
-    taken = sum(map(len, splits.values()))
-    write_skipped(args.dest, intake.skipped, taken + len(intake.skipped), args.max_skipped)
+    held_out = HeldOut()
+    splits = choose(args, folder, intake, held_out)
+    check_skipped(args.dest, splits, intake.skipped, held_out.left_out, args.max_skipped)
     write(args, splits, intake.root)
-    report(splits, intake)
+    report(splits, intake, held_out.left_out)
     warn(args, splits, intake)
 
 
 def check_options(args: argparse.Namespace) -> None:
     """Raises ValueError for options that do not go together."""
-    for name, labels in OPTIONS_OF.items():
-        if getattr(args, name) is not None and args.labels != labels:
-            option = "--" + name.replace("_", "-")
-            raise ValueError(f"{option}: --labels is {args.labels}, expected {labels}")
+    check_label_options(args)
     lists = [split for split in SPLITS if getattr(args, f"{split}_list")]
     if lists and len(lists) < len(SPLITS):
         raise ValueError(
             f"--{lists[0]}-list: found no list for the other splits, expected three lists"
         )
-    if lists and args.train_minutes:
-        raise ValueError("--train-minutes: lists are given too, expected the one or the other")
+    ways = {
+        "--train-minutes": args.train_minutes,
+        "--all-validated": args.all_validated,
+        "--train-list": args.train_list,
+    }
+    given = [option for option, value in ways.items() if value]
+    if len(given) > 1:
+        raise ValueError(f"{given[0]}: {given[1]} is given too, expected one of them")
     for split in ("valid", "test"):
         if getattr(args, f"{split}_minutes") and not args.train_minutes:
             raise ValueError(f"--{split}-minutes: expected --train-minutes with it")
 
 
-def choose_language(args: argparse.Namespace) -> Language:
-    language = language_of(args.lang)
-    return read_letters(args.letters, language) if args.letters else language
-
-
-def make_phonemizer(args: argparse.Namespace, language: Language) -> Optional[Phonemizer]:
-    if args.labels != "phn":
-        return None
-    if args.lexicon:
-        return lexicon_phonemizer(args.lexicon, language)
-    return espeak_phonemizer(args.lang)
-
-
-def choose(args: argparse.Namespace, folder: Path, intake: Intake) -> dict[str, list[Recording]]:
-    """The recordings of each split, their audio converted."""
+def choose(
+    args: argparse.Namespace, folder: Path, intake: Intake, held_out: HeldOut
+) -> dict[str, list[Recording]]:
+    """The recordings of each split, with their audio converted."""
+    splits = {}
     if args.train_minutes:
-        pool = read_rows(folder / POOL, args.lang, intake.skipped)
+        pool = read_rows(folder / POOL, args.lang, intake.skipped, POOL)
         speakers = Speakers(once({POOL: pool}, intake.skipped)[POOL], args.seed)
-        return {
-            "test": intake.fill("test", speakers.one_by_one(), args.test_minutes or 60),
-            "valid": intake.fill("valid", speakers.one_by_one(), args.valid_minutes or 20),
-            "train": intake.fill("train", speakers.in_turn(), args.train_minutes),
-        }
+        minutes = {"test": args.test_minutes or 60, "valid": args.valid_minutes or 20}
+        for split in SPLITS:
+            drawn = speakers.in_turn() if split == "train" else speakers.one_by_one()
+            readings = held_out.without(intake.read(drawn, split), args.disjoint)
+            splits[split] = intake.fill(split, readings, minutes.get(split, args.train_minutes))
+            held_out.add(split, splits[split])
+        return splits
     if args.train_list:
         lists = {split: getattr(args, f"{split}_list") for split in SPLITS}
         rows = listed(folder, args.lang, lists, intake.skipped)
+    elif args.all_validated:
+        rows = all_validated(folder, args.lang, intake.skipped)
     else:
         rows = official(folder, args.lang, intake.skipped)
-    recordings = {}
     for split in SPLITS:
+        kinds = KINDS if args.all_validated and split == "train" else args.disjoint
         bar = tqdm(rows[split], desc=f"reading {split}", unit="row")
-        recordings[split] = intake.convert(intake.read(bar))
-    return recordings
-
-
-def write(args: argparse.Namespace, splits: dict[str, list[Recording]], root: Path) -> None:
-    """Writes the manifests, the labels and the dictionaries.
-
-    Raises:
-        ValueError: a split is empty, or --vocab-size does not suit; nothing is written then.
-    """
-    dest = args.dest
-    for split, recordings in splits.items():
-        if not recordings:
-            raise ValueError(
-                f"{dest}: no clip of {split} can be used, expected one or more; see skipped.tsv"
-            )
-    words = {split: [r.words for r in recordings] for split, recordings in splits.items()}
-    units = train(words["train"], args.vocab_size or 100) if args.labels == "spm" else None
-    clear(dest)
-    write_letter_dictionary(dest, words["train"], words["valid"] + words["test"])
-    if units:
-        write_units(dest, units, words)
-    if args.labels == "phn":
-        phones = {split: [r.phones for r in recordings] for split, recordings in splits.items()}
-        write_dictionary(dest, "phn", phones["train"], phones["valid"] + phones["test"])
-        for split in SPLITS:
-            write_labels(dest, split, "phn", phones[split])
-    recordings = (recording for split in SPLITS for recording in splits[split])
-    write_speakers(dest, {recording.path: recording.speaker for recording in recordings})
-    for split in SPLITS:
-        write_split(dest, split, root, splits[split])
-
-
-def clear(dest: Path) -> None:
-    """Removes what another run may have written, of which labels would not fit the manifests."""
-    splits = [f"{split}.{suffix}" for split in SPLITS for suffix in ("tsv", "wrd", *LABELS)]
-    for name in (*splits, "dict.phn.txt", "dict.spm.txt", "spm.model"):
-        (dest / name).unlink(missing_ok=True)
-
-
-def report(splits: dict[str, list[Recording]], intake: Intake) -> None:
-    changed = ", ".join(f"{name} {count}" for name, count in intake.changed.items() if count)
-    print(f"text: {intake.sentences} sentences, changed in {changed or 'nothing'}")
-    for split in reversed(SPLITS):
-        recordings = splits[split]
-        minutes = sum(recording.frames for recording in recordings) / RATE / 60
-        speakers = len({recording.speaker for recording in recordings})
-        print(f"{split}: {len(recordings)} clips, {minutes:.1f} minutes, {speakers} speakers")
-    print(f"skipped: {len(intake.skipped)} clips, see skipped.tsv")
-
-
-def warn(args: argparse.Namespace, splits: dict[str, list[Recording]], intake: Intake) -> None:
-    """Says on stderr what is odd in the labels as a whole."""
-    train = splits["train"]
-    symbols = {"ltr": (" ".join(r.words) for r in train), "phn": (r.phones for r in train)}
-    warnings = [rare_symbols(symbols[args.labels])] if args.labels in symbols else []
-    if intake.phonemizer and intake.language.spaced:
-        words = (recording.words for split in SPLITS for recording in splits[split])
-        warnings.append(homophones(words, intake.phonemizer, args.lang))
-    for warning in filter(None, warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        readings = list(held_out.without(intake.read(bar, split), kinds))
+        held_out.add(split, readings)
+        splits[split] = intake.convert(readings, split)
+    return splits
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = corpus_parser(__doc__, EPILOG, "a release, or the folder of a language in it")
     add = parser.add_argument
     minutes = above(float, 0)
-    add("--lang", required=True, metavar="CODE", help="such as es, sv-SE, zh-TW")
-    add("--labels", choices=LABELS, default="ltr", help="letters (default), phones, sentencepiece")
-    add(
-        "--letters",
-        type=Path,
-        metavar="FILE",
-        help="the letters of the language, in either case, instead of those it is known to have",
-    )
-    add("--lexicon", type=Path, metavar="FILE", help="lines of a word and its phones")
-    add("--vocab-size", type=above(int, 0), metavar="N", help="sentencepiece units; default: 100")
-    add("--train-minutes", type=minutes, metavar="M", help="default: the release's own splits")
+    add_label_options(parser)
+    add("--train-minutes", type=minutes, metavar="M", help="default: the splits of the release")
     add("--valid-minutes", type=minutes, metavar="M", help="of the subset; default: 20")
     add("--test-minutes", type=minutes, metavar="M", help="of the subset; default: 60")
     add("--seed", type=int, default=1, metavar="N", help="of the subset; default: %(default)s")
+    add("--all-validated", action="store_true", help="train on all validated clips that dev and"
+        " test share no speakers or sentences with")  # fmt: skip
     for split in reversed(SPLITS):
         add(f"--{split}-list", type=Path, metavar="FILE", help=f"names of the clips of {split}")
+    add_disjoint(parser)
     add_max_skipped(parser)
     add_jobs(parser)
-    # One sentence in a hundred or more has a digit or a letter from abroad.
+    # One sentence in a hundred or more has a digit or a foreign letter.
     parser.set_defaults(max_skipped=0.05)
     run(parser, prepare, argv)
 

@@ -1,6 +1,6 @@
 """From LibriSpeech and Libri-Light's limited-supervision sets to fairseq manifests.
 
-The audio stays where it is: what is written is lists of it, letters and words.
+The audio stays where it is. The program writes lists of it, letters and words.
 """
 
 import argparse
@@ -14,6 +14,12 @@ from audio.clips import Skipped, check_share, write_skipped
 from audio.files import RATE, BadAudio
 from audio.flac import read_whole_header
 from cli.options import add_jobs, add_max_skipped, corpus_parser, run
+from corpus.librispeech_published import (
+    PUBLISHED,
+    check_minutes,
+    check_whole,
+    missing_chapters,
+)
 from manifest.writing import Utterance, write_lines, write_split
 from tqdm import tqdm
 
@@ -41,12 +47,16 @@ SOURCE is the folder into which the archives were unpacked:
   SOURCE/librispeech_finetuning/{1h,9h}       for --train 10min, 1h and 10h
 
 from https://www.openslr.org/12 and
-https://dl.fbaipublicfiles.com/librilight/data/librispeech_finetuning.tgz. It may also be one of the
-two folders itself. Where they lie apart, link them: ln -s.
+https://dl.fbaipublicfiles.com/librilight/data/librispeech_finetuning.tgz. It may also be one of
+these two folders itself. If they are in different places, link them: ln -s.
 
-DEST gets train, dev_clean, dev_other, test_clean and test_other, as far as SOURCE has them, each as
-.tsv, .wrd and .ltr; dict.ltr.txt, the one of fairseq's published models; and skipped.tsv, which
-names what is left out and why. Nothing is decoded: a file is whole when its last frame is.
+DEST gets train and those of dev_clean, dev_other, test_clean and test_other that SOURCE has, each
+as .tsv, .wrd and .ltr; dict.ltr.txt, that of fairseq's published models; and skipped.tsv, which
+names what is left out and why. No audio is decoded: a file is whole if its last frame is.
+
+Each subset must be whole: it has as many utterances as LibriSpeech was published with, all chapters
+of CHAPTERS.TXT, and a set of Libri-Light has the length that its name says. More than --max-skipped
+of a subset that is missing or bad is an error. --partial takes the part of a subset that is there.
 
 examples:
   python manifests/librispeech.py /data /data/librispeech_10m --train 10min --part 0
@@ -57,7 +67,7 @@ examples:
 
 @dataclass(frozen=True)
 class Split:
-    """A split of the manifests: the folders below `root` that hold SPEAKER/CHAPTER/*.flac."""
+    """A split of the manifests: the folders below `root` that have SPEAKER/CHAPTER/*.flac."""
 
     name: str
     root: Path
@@ -86,9 +96,17 @@ def find_splits(source: Path, train: str | None, part: int) -> list[Split]:
     if not splits:
         raise ValueError(
             f"SOURCE: {source} has no {LIBRISPEECH}/ with {', '.join(EVALUATION)},"
-            " expected one of them, or --train"
+            f" expected one of them, or --train{_hint(source)}"
         )
     return splits
+
+
+def _hint(source: Path) -> str:
+    """Where LibriSpeech is, if it is one folder above or below."""
+    if source.name in PUBLISHED:
+        return f"; SOURCE could be {source.parent}"
+    below = sorted(path.parent for name in PUBLISHED for path in source.glob(f"*/*/{name}"))
+    return f"; SOURCE could be {below[0].parent}" if below else ""
 
 
 def _training_split(source: Path, librispeech: Path, train: str, part: int) -> Split:
@@ -102,19 +120,21 @@ def _training_split(source: Path, librispeech: Path, train: str, part: int) -> S
         split = Split("train", _locate(source, LIBRI_LIGHT, ("1h", "9h")), folders)
     for folder in split.folders:
         if not (split.root / folder).is_dir():
-            raise ValueError(f"{split.root / folder}: not found, expected it for --train {train}")
+            raise ValueError(
+                f"{split.root / folder}: not found, expected it for --train {train}{_hint(source)}"
+            )
     return split
 
 
 def _locate(source: Path, name: str, folders: Sequence[str]) -> Path:
-    """SOURCE itself where it has one of the folders of a corpus, and SOURCE/NAME else."""
+    """SOURCE itself if it has one of the folders of a corpus, and else SOURCE/NAME."""
     return source if any((source / folder).is_dir() for folder in folders) else source / name
 
 
 def read_split(split: Split, jobs: int) -> tuple[list[Utterance], list[Skipped]]:
     """The utterances of a split in the order of their paths, and what is left out."""
     candidates: list[Candidate] = []
-    skipped: list[Skipped] = []
+    skipped: list[Skipped] = missing_chapters(split.root, split.folders)
     for folder in split.folders:
         chapters = (path for path in (split.root / folder).glob("*/*") if path.is_dir())
         for chapter in sorted(chapters):
@@ -131,7 +151,7 @@ def read_split(split: Split, jobs: int) -> tuple[list[Utterance], list[Skipped]]
             if isinstance(found, BadAudio):
                 skipped.append(Skipped(candidate.path, str(found)))
             elif name in path_of:
-                skipped.append(Skipped(candidate.path, f"is {path_of[name]} too, expected it once"))
+                skipped.append(Skipped(candidate.path, f"also {path_of[name]}, expected it once"))
             else:
                 path_of[name] = candidate.path
                 utterances.append(Utterance(candidate.path, found, candidate.words))
@@ -139,7 +159,7 @@ def read_split(split: Split, jobs: int) -> tuple[list[Utterance], list[Skipped]]
 
 
 def _frames(path: Path) -> int | BadAudio:
-    """Samples of a FLAC as LibriSpeech has them, or what is wrong with it."""
+    """The number of samples of a FLAC of LibriSpeech, or what is wrong with it."""
     try:
         frames, rate, channels = read_whole_header(path)
     except FileNotFoundError:
@@ -155,10 +175,10 @@ def _read_chapter(folder: Path, path: str) -> Iterator[Candidate | Skipped]:
     """The audio and the transcripts of a chapter, matched by their ids.
 
     Args:
-        path: the folder's, relative to the root.
+        path: path of the folder, relative to the root.
     """
     transcripts = folder / f"{folder.parent.name}-{folder.name}.trans.txt"
-    # Hidden files are not the corpus: some systems leave a "._" file beside each.
+    # Hidden files are not part of the corpus: some systems leave a "._" file beside each file.
     names = sorted(p.name for p in folder.glob("*.flac") if not p.name.startswith("."))
     texts: dict[str, list[bytes]] = {}
     if transcripts.is_file():
@@ -166,6 +186,8 @@ def _read_chapter(folder: Path, path: str) -> Iterator[Candidate | Skipped]:
             utterance, _, text = line.partition(b" ")
             if utterance:
                 texts.setdefault(utterance.decode("utf-8", "replace"), []).append(text)
+    if not names and not texts:
+        yield Skipped(path, "an empty chapter, expected audio and transcripts")
     for name in names:
         found = texts.pop(name.removesuffix(".flac"), [])
         try:
@@ -178,11 +200,11 @@ def _read_chapter(folder: Path, path: str) -> Iterator[Candidate | Skipped]:
 
 
 def _words(name: str, texts: list[bytes], transcripts: Path) -> str:
-    """The transcript of a file; raises ValueError with what is wrong with it, or with the name."""
+    """The transcript of a file. Raises ValueError for a bad transcript or a bad name."""
     chapter = transcripts.name.removesuffix(".trans.txt")
     parts = FLAC_NAME.fullmatch(name)
     if parts is None or parts[1] != chapter:
-        raise ValueError(f"a name that no utterance has, expected one like {chapter}-0000.flac")
+        raise ValueError(f"not the name of an utterance, expected one like {chapter}-0000.flac")
     if not transcripts.is_file():
         raise ValueError(f"{transcripts.name} not found, expected it beside the audio")
     if len(texts) != 1:
@@ -200,14 +222,16 @@ def _words(name: str, texts: list[bytes], transcripts: Path) -> str:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Writes the manifests; what is wrong is found before the first of them is written."""
+    """Writes the manifests. Whatever is wrong is found before the first of them is written."""
     if args.part is not None and args.train != "10min":
         raise ValueError(f"--part: {args.part}, expected it with --train 10min only")
     splits = find_splits(args.source, args.train, args.part or 0)
     read = {split: read_split(split, args.jobs) for split in splits}
-    skipped = [clip for _, left_out in read.values() for clip in left_out]
-    write_skipped(args.dest, skipped, len(skipped), max_share=1.0)
+    write_skipped(args.dest, [clip for _, left_out in read.values() for clip in left_out])
     for split, (utterances, left_out) in read.items():
+        if not args.partial:
+            check_whole(split.folders, utterances, left_out, args.max_skipped)
+            check_minutes(split.name, args.train, utterances, args.max_skipped)
         total = len(utterances) + len(left_out)
         check_share(args.dest, split.name, len(left_out), total, args.max_skipped)
     dictionary = [f"{letter} {count}" for letter, count in LETTERS.items()]
@@ -215,9 +239,10 @@ def prepare(args: argparse.Namespace) -> None:
     for split, (utterances, left_out) in read.items():
         write_split(args.dest, split.name, split.root, utterances)
         hours = sum(utterance.frames for utterance in utterances) / RATE / 3600
+        published = sum(PUBLISHED.get(folder, 0) for folder in split.folders)
         print(
-            f"{split.name}: {len(utterances)} utterances, {hours:.2f} hours,"
-            f" {len(left_out)} skipped"
+            f"{split.name}: {len(utterances)} {f'of {published} ' if published else ''}utterances,"
+            f" {hours:.2f} hours, {len(left_out)} skipped"
         )
     missing = [name for name in EVALUATION if name not in {f for s in splits for f in s.folders}]
     if missing:
@@ -229,14 +254,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--train",
         choices=("10min", "1h", "10h", "100h", "460h", "960h"),
-        help="what to train on: Libri-Light's limited sets, or LibriSpeech's own splits together;"
-        " default: nothing, the evaluation splits alone",
+        help="training split: one of Libri-Light's limited sets, or LibriSpeech's own splits;"
+        " default: none, the evaluation splits alone",
     )
     parser.add_argument(
         "--part",
         type=int,
         choices=PARTS,
         help="which of the six sets of --train 10min; default: 0",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="take what is there, even if it is a part of what was published",
     )
     add_max_skipped(parser)
     add_jobs(parser)

@@ -6,7 +6,7 @@ The units are trained on the words of the training split alone.
 import argparse
 from pathlib import Path
 
-from cli.options import run
+from cli.options import above, run
 from manifest.lines import read_lines
 from text.units import train, write_units
 
@@ -16,8 +16,9 @@ DATA is a folder that another script here wrote. Then finetune and evaluate with
   fairseq-hydra-train ... task.labels=spm criterion.post_process=sentencepiece
   fairseq-generate ... --labels spm --post-process sentencepiece
 
-example:
-  python manifests/sentencepiece_labels.py data/fsdd --vocab-size 40
+examples:
+  python manifests/sentencepiece_labels.py data/fsdd
+  python manifests/sentencepiece_labels.py data/es --vocab-size 200
 """
 
 
@@ -25,7 +26,7 @@ def read_words(data: Path) -> dict[str, list[str]]:
     """The transcripts of each split, from its .wrd file.
 
     Raises:
-        ValueError: there is no training split, or a file is not UTF-8.
+        ValueError: there is no training split, a file is not UTF-8, or there are no words.
     """
     words = {path.stem: list(read_lines(path)) for path in sorted(data.glob("*.wrd"))}
     if "train" not in words:
@@ -50,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
         "data", metavar="DATA", type=Path, help="folder of manifests with .wrd files"
     )
     parser.add_argument(
-        "--vocab-size", type=int, default=100, metavar="N", help="units (default: %(default)s)"
+        "--vocab-size",
+        type=above(int, 0),
+        metavar="N",
+        help="number of units (default: 100, or as many as the words allow if these are fewer)",
     )
     run(parser, prepare, argv)
 

@@ -13,7 +13,7 @@ from corpora import MANIFESTS, contents, noise
 
 sys.path.insert(0, str(MANIFESTS))
 
-from audio.clips import Clip, Skipped, convert_all, write_skipped
+from audio.clips import Clip, Skipped, check_share, convert_all, write_skipped
 from audio.files import BadAudio
 
 # Converts SOURCE/*.mp3 to ROOT with JOBS threads; inside the N-th of WHAT it kills itself.
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_it_in_a_word(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (130, "-c: interrupted: run it again to go on\n")
+    assert (done.returncode, done.stderr) == (130, "-c: interrupted: run it again to resume\n")
 
 
 def clips_of(source: Path) -> List[Clip]:
@@ -145,19 +145,20 @@ def test_a_clip_that_is_missing_or_asked_for_twice(tmp_path: Path) -> None:
 
 def test_skipped_clips_have_a_line_each(tmp_path: Path) -> None:
     odd = Skipped("a\tb\nc\udcff é.mp3", "tab\there,\r\nline break")
-    write_skipped(tmp_path, [odd, Skipped("d.mp3", "not found")], total=4, max_share=0.5)
+    write_skipped(tmp_path, [odd, Skipped("d.mp3", "not found")])
     assert (tmp_path / "skipped.tsv").read_bytes() == (
         "clip\treason\na b c\\udcff é.mp3\ttab here, line break\nd.mp3\tnot found\n"
     ).encode()
-    write_skipped(tmp_path, [], total=0, max_share=0.0)
+    write_skipped(tmp_path, [])
     assert (tmp_path / "skipped.tsv").read_bytes() == b"clip\treason\n"
 
 
-def test_too_many_skipped_clips_are_an_error(tmp_path: Path) -> None:
+def test_too_many_skipped_clips_of_a_split_are_an_error(tmp_path: Path) -> None:
+    check_share(tmp_path, "test", skipped=0, total=0, max_share=0.0)
+    check_share(tmp_path, "test", skipped=2, total=8, max_share=0.25)
     with pytest.raises(ValueError) as caught:
-        write_skipped(tmp_path, [Skipped("a.mp3", "not found")] * 3, total=8, max_share=0.25)
+        check_share(tmp_path, "test", skipped=3, total=8, max_share=0.25)
     assert str(caught.value) == (
-        f"{tmp_path / 'skipped.tsv'}: 3 of 8 clips of all splits (37.5%) are skipped,"
+        f"{tmp_path / 'skipped.tsv'}: 3 of 8 clips of test (37.5%) are skipped,"
         " expected no more than 25.0%; --max-skipped allows more"
     )
-    assert len((tmp_path / "skipped.tsv").read_text().splitlines()) == 4

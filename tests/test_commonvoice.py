@@ -102,6 +102,20 @@ sí s i
 """
 
 
+def test_letters_of_a_file_and_a_warning_of_rare_ones(release: Path, tmp_path: Path) -> None:
+    letters = tmp_path / "letters.txt"
+    letters.write_text("ABCDEFGHIJLMNOPQRSTU í é ñ", "utf-8")
+    options = ("--lang=es", f"--letters={letters}", "--max-skipped=0.5")
+    done = commonvoice(release, tmp_path / "es", *options)
+    assert done.returncode == 0, done.stderr
+    written = texts(tmp_path / "es")
+    assert written["train.wrd"] == "qué dice el niño\nno dijo así fue\n"
+    assert "'ú', LATIN SMALL LETTER U WITH ACUTE, is no letter" in written["skipped.tsv"]
+    assert (
+        "symbols occur fewer than 5 times in training, too few to be learnt: 'a' 1," in done.stderr
+    )
+
+
 def test_phones_by_a_lexicon(release: Path, tmp_path: Path) -> None:
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text(LEXICON, "utf-8")

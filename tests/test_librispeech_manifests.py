@@ -9,8 +9,13 @@ from typing import Callable, Dict
 
 import pytest
 import soundfile
-from corpora import contents, noise, prepare, write_chapter, write_librispeech
+from corpora import MANIFESTS, contents, noise, prepare, write_chapter, write_librispeech
 from fairseq_runs import transcribe, write_encoder
+
+sys.path.insert(0, str(MANIFESTS))
+
+import librispeech
+from corpus import librispeech_published as published
 
 SCRIPT = "librispeech.py"
 EVALUATION = ("dev_clean", "dev_other", "test_clean", "test_other")
@@ -54,7 +59,8 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare_ok(*arguments: object) -> str:
-    done = prepare(SCRIPT, *arguments)
+    """Corpora here are far smaller than what was published."""
+    done = prepare(SCRIPT, "--partial", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -97,10 +103,10 @@ def test_ten_minutes(corpora: Path, tmp_path: Path) -> None:
     }
     assert printed.splitlines() == [
         "train: 4 utterances, 0.00 hours, 0 skipped",
-        "dev_clean: 2 utterances, 0.00 hours, 0 skipped",
-        "dev_other: 3 utterances, 0.00 hours, 0 skipped",
-        "test_clean: 1 utterances, 0.00 hours, 0 skipped",
-        "test_other: 1 utterances, 0.00 hours, 0 skipped",
+        "dev_clean: 2 of 2703 utterances, 0.00 hours, 0 skipped",
+        "dev_other: 3 of 2864 utterances, 0.00 hours, 0 skipped",
+        "test_clean: 1 of 2620 utterances, 0.00 hours, 0 skipped",
+        "test_other: 1 of 2939 utterances, 0.00 hours, 0 skipped",
     ]
 
 
@@ -253,7 +259,7 @@ def test_bad_data_is_skipped_with_its_reason(tmp_path: Path) -> None:
     write_chapter(split / "9" / "9", {"0000": "GO"})
     (split / "10").mkdir()
 
-    done = prepare(SCRIPT, tmp_path, tmp_path / "data")
+    done = prepare(SCRIPT, tmp_path, tmp_path / "data", "--partial")
     assert done.returncode == 2
     allowed = "expected no more than 1.0%; --max-skipped allows more"
     assert f"{tmp_path / 'data' / 'skipped.tsv'}: 28 of 31 clips of dev_clean" in done.stderr
@@ -263,7 +269,7 @@ def test_bad_data_is_skipped_with_its_reason(tmp_path: Path) -> None:
     prepare_ok(tmp_path, tmp_path / "data", "--max-skipped=0.95")
     expected = {f"7-7-{n}.flac": reason for n, (_, reason) in {**BAD_AUDIO, **BAD_WORDS}.items()}
     del expected["7-7-0024.flac"]
-    name = "a name that no utterance has, expected one like 7-7-0000.flac"
+    name = "not the name of an utterance, expected one like 7-7-0000.flac"
     expected |= {"7-7 0010.flac": name, "7-7-0030 é.flac": name, "9-9-0000.flac": name}
     expected["ON.flac"] = "not found, though 7-7.trans.txt has its words"
     rows = (tmp_path / "data" / "skipped.tsv").read_text(encoding="utf-8").splitlines()
@@ -288,9 +294,66 @@ def test_an_utterance_in_two_folders_is_taken_once(tmp_path: Path) -> None:
     assert len(paths(tmp_path / "data")) == 26
     assert (tmp_path / "data" / "skipped.tsv").read_text() == "clip\treason\n" + "".join(
         f"9h/clean/1000/17/1000-17-000{n}.flac\t"
-        f"is 1h/0/clean/1000/17/1000-17-000{n}.flac too, expected it once\n"
+        f"also 1h/0/clean/1000/17/1000-17-000{n}.flac, expected it once\n"
         for n in (2, 5)
     )
+
+
+def write_dev_clean(source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A subset of four chapters of ten utterances, published as such, and its CHAPTERS.TXT."""
+    monkeypatch.setitem(published.PUBLISHED, "dev-clean", 40)
+    libri = source / "LibriSpeech"
+    table = ";ID |READER|MINUTES| SUBSET | PROJ.|BOOK ID| CH. TITLE | PROJECT TITLE\n"
+    for chapter in range(4):
+        numbers = [f"{number:04d}" for number in range(10)]
+        write_chapter(libri / "dev-clean" / "7" / str(chapter), dict.fromkeys(numbers, "GO ON"))
+        table += f"{chapter}     | 7    | 8.13  | dev-clean | 0 | 9 | A | title\n"
+    table += "99 | 8 | 9.1 | train-clean-100 | 0 | 9 | of a subset that is not asked for | B\n"
+    (libri / "CHAPTERS.TXT").write_text(table)
+    return libri
+
+
+def incomplete(source: Path, dest: Path, capsys, *options: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        librispeech.main([str(source), str(dest), *map(str, options)])
+    assert ended.value.code == 2
+    assert not list(dest.glob("*.ltr"))
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_subset_that_is_partly_there_is_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    libri = write_dev_clean(tmp_path, monkeypatch)
+    librispeech.main([str(tmp_path), str(tmp_path / "data")])
+    assert "dev_clean: 40 of 40 utterances" in capsys.readouterr().out
+    shutil.rmtree(libri / "dev-clean" / "7" / "2")
+    for audio in (libri / "dev-clean" / "7" / "3").iterdir():
+        audio.unlink()
+    chapters = "dev-clean/7/2: found no audio in 2 chapters that CHAPTERS.TXT lists, expected all"
+    assert chapters in incomplete(tmp_path, tmp_path / "bad", capsys, "--max-skipped", 0.9)
+    assert (tmp_path / "bad" / "skipped.tsv").read_text() == (
+        "clip\treason\n"
+        "dev-clean/7/2\tno audio, though CHAPTERS.TXT lists it\n"
+        "dev-clean/7/3\tno audio, though CHAPTERS.TXT lists it\n"
+        "dev-clean/7/3\tan empty chapter, expected audio and transcripts\n"
+    )
+    (libri / "CHAPTERS.TXT").unlink()
+    count = "dev-clean: found 20 good utterances, expected the 40 that were published"
+    assert count in incomplete(tmp_path, tmp_path / "bad", capsys)
+    librispeech.main([str(tmp_path), str(tmp_path / "bad"), "--partial", "--max-skipped=0.1"])
+    assert "dev_clean: 20 of 40 utterances" in capsys.readouterr().out
+
+
+def test_a_set_of_libri_light_lasts_as_long_as_its_name_says(corpora, tmp_path, capsys) -> None:
+    light = corpora / "librispeech_finetuning"
+    message = "--train 10min: found 0.0 minutes, expected about 10; see skipped.tsv; --partial"
+    assert message in incomplete(light, tmp_path / "data", capsys, "--train", "10min")
+
+
+def test_a_source_one_folder_too_deep_or_too_high(corpora: Path, tmp_path: Path, capsys) -> None:
+    libri = corpora / "LibriSpeech"
+    for source in (libri / "dev-clean", corpora.parent):
+        shown = incomplete(source, tmp_path / "data", capsys)
+        assert shown.endswith(f"; SOURCE could be {libri if source.parent == libri else corpora}")
 
 
 def test_five_updates_and_a_score(corpora: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 
-from text.sentences import LANGUAGES, BadText, language_of, normalise
+from text.sentences import LANGUAGES, BadText, Language, language_of, normalise, read_letters
 
 # Of each language of the paper, a line of its own; and what is thorny in it.
 SENTENCES = [
@@ -40,6 +40,66 @@ SENTENCES = [
     ("tr", "I\u200d\u0307zmir", "izmir"),
     ("any", "J\u030c", "ǰ"),
     ("es", "O'Higgins", "ohiggins"),
+    # Marks that belong to words.
+    ("ca", "L'al·lota és intel·ligent", "l'al·lota és intel·ligent"),
+    ("ca", "Col.legi paraŀlel, il‧lusió IL・LUSIÓ.", "col·legi paral·lel il·lusió il·lusió"),
+    ("ca", "· fi·ns · l· l", "fi ns l l"),
+    ("oc", "dins·hèr", "dins·hèr"),
+    ("hy-AM", "Դու գալի՞ս ես։ Ո՜վ, եկե՛ք և՝ հա", "դու գալիս ես ով եկեք և հա"),
+    ("uz", "Togʻ bogʻ", "togʻ bogʻ"),
+    ("uz", "To‘g‘ri yog‘, O`zbek O'zbek Oʼzbek", "toʻgʻri yogʻ oʻzbek oʻzbek oʻzbek"),
+    ("uz", "San'at, ma’no, mavqeʼ", "sanʼat maʼno mavqeʼ"),
+    ("uz", "‘kitob’ va 'yog'' ‘salom do‘st’", "kitob va yogʻ salom doʻst"),
+    ("haw", "‘O ia ka `ōlelo Hawai'i", "ʻo ia ka ʻōlelo hawaiʻi"),
+    ("haw", "ʻo 'aloha' koʻu", "ʻo aloha koʻu"),
+    ("to", "faka’apa’apa ‘Ofa", "fakaʻapaʻapa ʻofa"),
+    ("mt", "Ktieb ta' Pawlu ma’ t'għajn f'Malta", "ktieb ta' pawlu ma' t'għajn f'malta"),
+    ("mt", "'Kelma' ta' Alla, 'Dar ta' Sagra'", "kelma ta' alla dar ta' sagra"),
+    ("he", "צה\"ל, ג'ירפה ד״ר תנ''ך", "צה״ל ג׳ירפה ד״ר תנ״ך"),
+    ("he", "\"ג׳ורג'\" אמר 'שלום'", "ג׳ורג׳ אמר שלום"),
+    ("he", "שָׁלוֹם בית־ספר", "שלום בית ספר"),
+    ("ha", "'Yan jama'a 'kasa'", "ʼyan jamaʼa kasa"),
+    ("so", "go' lo'da 'kitaab'", "go' lo'da kitaab"),
+    ("quc", "K'iche' ch’o’j", "kʼicheʼ chʼoʼj"),
+    ("af", "Dit is 'n ŉ hond, 'huis'", "dit is 'n 'n hond huis"),
+    ("br", "C’hoar ar c'hi", "c'hoar ar c'hi"),
+    ("be", "З’ява аб'ект", "з'ява аб'ект"),
+    ("gn", "Mba’éichapa g̃uahẽ", "mba'éichapa g̃uahẽ"),
+    ("any", "ʻa bʼ 'c'", "ʻa bʼ c"),
+    # Optional marks, and letters that are typed in several ways.
+    ("uk", "за́мок", "замок"),
+    ("ar", "مُحَمَّدٌ كتـــاب ﻻ", "محمد كتاب لا"),
+    ("fa", "می\u200cخواهم كتابي", "میخواهم کتابی"),
+    ("ur", "كتاب", "کتاب"),
+    ("ro", "Şi ţară", "și țară"),
+    ("kab", "Aγrum yiε", "aɣrum yiɛ"),
+    ("cv", "Чăваш", "чӑваш"),
+    ("ce", "гIала", "гӏала"),
+    ("ml", "അവന്\u200d", "അവൻ"),
+    ("el", "ΟΔΟΣ.Α, Σ' ΑΓΑΠΩ", "οδος α σ αγαπω"),
+    ("ka", "ᲒᲐᲛᲐᲠᲯᲝᲑᲐ", "გამარჯობა"),
+    # Marks that are letters.
+    ("yo", "Ọjọ́ ẹ̀kọ́", "ọjọ́ ẹ̀kọ́"),
+    ("vi", "Hoà bình, Việt!", "hoà bình việt"),
+    ("ta", "தமிழ் மொழி.", "தமிழ் மொழி"),
+    ("yi", "אַ ייִד ס'איז", "אַ ייִד ס'איז"),
+    # Compatibility forms; where Unicode takes too much apart, letters stay whole.
+    ("en", "ﬁne ｗords", "fine words"),
+    ("en", "naïve 𝐜𝐚𝐟é ſo", "naïve café so"),
+    ("ja", "ｶﾞﾝﾊﾞﾙ、コーヒー・々", "ガンバルコーヒー々"),
+    ("ko", "안녕 ㅋㅋ", "안녕 ㅋㅋ"),
+    ("zh-CN", "⼈", "人"),
+    # Without spaces.
+    ("zh-CN", "你好，世界", "你好世界"),
+    ("zh-HK", "你好，世界", "你好世界"),
+    ("yue", "约翰·史密斯，二〇二", "约翰史密斯二〇二"),
+    ("th", "น้ำ กิน เเม่ นํ้า", "น้ำกินแม่น้ำ"),
+    ("lo", "ນ້ຳ ເເມ່", "ນ້ຳແມ່"),
+    ("my", "မြန်မာ ဘာသာ။", "မြန်မာဘာသာ"),
+    ("km", "សួស្តី ។ ភាសា", "សួស្តីភាសា"),
+    # Codes that are not in the table as they stand.
+    ("sv", "Ål", "ål"),
+    ("pa-IN", "ਪੰਜਾਬੀ।", "ਪੰਜਾਬੀ"),
 ]  # fmt: skip
 
 
@@ -67,6 +127,17 @@ REFUSED = [
     ("ru", "мoре", "'o', LATIN SMALL LETTER O, is no letter of the language"),
     ("zh-TW", "我用PC", "'p', LATIN SMALL LETTER P, is no letter of the language"),
     ("de", "Größe ²", "'²', SUPERSCRIPT TWO, is no letter of the language"),
+    ("en", "½ cup", "'½', VULGAR FRACTION ONE HALF, is no letter of the language"),
+    ("pt", "n.º", "'º', MASCULINE ORDINAL INDICATOR, is no letter of the language"),
+    ("en", "Пётр said hi", "'п', CYRILLIC SMALL LETTER PE, is no letter of the language"),
+    ("de", "東京 ist groß", "'東', CJK UNIFIED IDEOGRAPH-6771, is no letter of the language"),
+    ("gl", "α", "'α', GREEK SMALL LETTER ALPHA, is no letter of the language"),
+    ("hi", "hello", "'h', LATIN SMALL LETTER H, is no letter of the language"),
+    ("th", "pc", "'p', LATIN SMALL LETTER P, is no letter of the language"),
+    ("uk", "объект", "'ъ', CYRILLIC SMALL LETTER HARD SIGN, is no letter of the language"),
+    ("uz", "Вашингтон", "'в', CYRILLIC SMALL LETTER VE, is no letter of the language"),
+    ("sah", "latin", "'l', LATIN SMALL LETTER L, is no letter of the language"),
+    ("zh-HK", "かな", "'か', HIRAGANA LETTER KA, is no letter of the language"),
 ]
 
 
@@ -87,7 +158,8 @@ def outcome(sentence: str, code: str) -> str:
 CODES = st.sampled_from([*LANGUAGES, "any"])
 # Letters of all the languages, in either case, with marks and punctuation between them.
 COMMON = sorted(
-    set("áàâäãåæçéèêëíìîïñóòôöœúùûüÿğışİI ĳßΣσς abcxyz ABCXYZ ёңөүәҗһЁЙй 就差")
+    set('ʻʼꞌ‘"“”״׳·•״ოგoglnyhvkקצهאתԱա՞՛․ـىيكـำําเນ')
+    | set("áàâäãåæçéèêëíìîïñóòôöœúùûüÿğışİI ĳßΣσς abcxyz ABCXYZ ёңөүәҗһЁЙй 就差")
     | set("\u0300\u0301\u0303\u0307\u0308\u030a\u0323\u0327\u200d\u00ad'’`´-—.,;«»¿|3%\t\n")
 )
 TEXTS = st.text(st.sampled_from(COMMON)) | st.text(st.sampled_from(COMMON) | st.characters())
@@ -110,7 +182,7 @@ def test_words_give_themselves_in_letters_of_the_language(sentence: str, code: s
     assert normalise(words, language, again) == words
     assert not any(again.values())
     assert words == unicodedata.normalize("NFC", words)
-    assert all(word.strip("'") for word in words.split(" "))
+    assert all(words.split(" "))
     assert all(letter in language.letters for letter in words if letter != " ")
 
 
@@ -127,3 +199,32 @@ def test_what_was_changed_is_counted() -> None:
         "apostrophes": 1,
         "spaces": 3,
     }
+
+
+def letters(path: Path, content: str, code: str) -> Language:
+    path.write_text(content, "utf-8")
+    return read_letters(path, language_of(code))
+
+
+def test_letters_of_a_file_replace_those_of_the_language(tmp_path: Path) -> None:
+    language = letters(tmp_path / "letters.txt", "A b\nİ ı Ö -\ufeff", "tr")
+    assert normalise("BIö i-a, 'b-'", language, Counter()) == "bıö i-a b"
+    with pytest.raises(BadText, match=r"^'c', LATIN SMALL LETTER C"):
+        normalise("abc", language, Counter())
+
+
+def test_an_apostrophe_is_kept_where_the_file_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "letters.txt"
+    assert normalise("l’a", letters(path, "al'", "fr"), Counter()) == "l'a"
+    assert normalise("l’a", letters(path, "al", "fr"), Counter()) == "la"
+
+
+@pytest.mark.parametrize(
+    "content, found",
+    [(b" \n", "found no letters, expected"), (b"a|b", r"found '\|', expected"), (b"\xff", "utf-8")],
+)
+def test_files_of_letters_that_are_refused(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "letters.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"letters.txt: .*{found}"):
+        read_letters(path, language_of("es"))

@@ -1,4 +1,4 @@
-"""Many clips as 16 kHz mono FLAC: in parallel, and on from where an interrupted run stopped."""
+"""Converts many clips to 16 kHz mono FLAC, in parallel, and resumes after an interruption."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from manifest.writing import write_lines
 from tqdm import tqdm
 
-from audio.files import BadAudio, convert
+from audio.files import RATE, BadAudio, convert
 from audio.flac import read_whole_header
 
 
@@ -29,18 +29,31 @@ class Clip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A clip that is left out of the manifests, and why."""
+    """A clip that is left out of the manifests.
+
+    Attributes:
+        clip: its file, or the line of a table.
+        reason: why it is left out.
+        split: the split, or the table, that lacks it.
+    """
 
     clip: str
     reason: str
+    split: str = ""
 
 
-def convert_all(clips: Sequence[Clip], root: Path, jobs: int) -> list[int | BadAudio]:
-    """Converts clips that are not yet under `root`; the samples of each, or what is wrong with it.
+def convert_all(
+    clips: Sequence[Clip], root: Path, jobs: int, lowest_rate: int = RATE
+) -> list[int | BadAudio]:
+    """Converts clips that are not yet under `root`.
 
-    The result is in the order of `clips`, and the bytes are the same whatever `jobs` is. A clip is
-    taken as converted when its FLAC has the time stamp of its source, to the nanosecond: a source
-    that was changed is converted again. Files appear whole, so a run may be killed at any moment.
+    Returns the number of samples of each clip, or what is wrong with it, in the order of `clips`.
+    The bytes written do not depend on `jobs`. A clip counts as converted if its FLAC has the time
+    stamp of its source, to the nanosecond, so a source that changed is converted again. Files
+    appear whole, so a run may be killed at any moment.
+
+    Args:
+        lowest_rate: sample rate in Hz below which a clip is refused.
 
     Raises:
         ValueError: two clips would be written to the same path.
@@ -51,19 +64,19 @@ def convert_all(clips: Sequence[Clip], root: Path, jobs: int) -> list[int | BadA
         raise ValueError(f"{root / twice[0]}: two clips would be written there, expected one")
     for folder in sorted({(root / clip.path).parent for clip in clips}):
         folder.mkdir(parents=True, exist_ok=True)
-    # Threads: libsndfile, soxr and NumPy work without Python's lock, and a killed run leaves none.
+    # Threads, because libsndfile, soxr and NumPy release Python's lock, and a kill ends them.
     with ThreadPool(jobs) as pool:
-        converted = pool.imap(partial(_convert_once, root=root), clips)
+        converted = pool.imap(partial(_convert_once, root=root, lowest_rate=lowest_rate), clips)
         return list(tqdm(converted, desc="converting", total=len(clips), unit="clip"))
 
 
-def _convert_once(clip: Clip, root: Path) -> int | BadAudio:
+def _convert_once(clip: Clip, root: Path, lowest_rate: int) -> int | BadAudio:
     target = root / clip.path
     try:
         frames = _frames_of_finished(target, clip.source.stat().st_mtime_ns)
         if frames is None:
             target.unlink(missing_ok=True)
-            frames = convert(clip.source, target)
+            frames = convert(clip.source, target, lowest_rate)
         return frames
     except FileNotFoundError:
         return BadAudio("not found")
@@ -72,32 +85,23 @@ def _convert_once(clip: Clip, root: Path) -> int | BadAudio:
 
 
 def _frames_of_finished(target: Path, stamp: int) -> int | None:
-    """The samples of a FLAC that is finished; None where it is not."""
+    """The samples of a finished FLAC; None if it is not finished."""
     try:
         if target.stat().st_mtime_ns == stamp:
             return read_whole_header(target).frames
     except (FileNotFoundError, BadAudio):
-        pass  # a loss of power may leave a file without its content
+        pass  # a power failure may leave a file without its content
     return None
 
 
-def write_skipped(dest: Path, skipped: Sequence[Skipped], total: int, max_share: float) -> None:
-    """Writes `dest`/skipped.tsv: a line "clip reason" for each clip that is left out.
-
-    Args:
-        total: clips that were looked at, the skipped ones among them.
-        max_share: share of them, from 0 to 1, that may be skipped.
-
-    Raises:
-        ValueError: more are skipped than that; the file is written nevertheless.
-    """
+def write_skipped(dest: Path, skipped: Sequence[Skipped]) -> None:
+    """Writes `dest`/skipped.tsv: a line "clip reason" for each clip that is left out."""
     rows = [("clip", "reason"), *((_one_field(s.clip), _one_field(s.reason)) for s in skipped)]
     write_lines(dest / "skipped.tsv", ["\t".join(row) for row in rows])
-    check_share(dest, "all splits", len(skipped), total, max_share)
 
 
 def check_share(dest: Path, split: str, skipped: int, total: int, max_share: float) -> None:
-    """Raises ValueError where more than `max_share` of a split is skipped."""
+    """Raises ValueError if more than `max_share` of the clips of a split, 0 to 1, is skipped."""
     if skipped > max_share * total:
         raise ValueError(
             f"{dest / 'skipped.tsv'}: {skipped} of {total} clips of {split} ({skipped / total:.1%})"
@@ -106,6 +110,6 @@ def check_share(dest: Path, split: str, skipped: int, total: int, max_share: flo
 
 
 def _one_field(text: str) -> str:
-    """Text without what would end a field or a line of a .tsv file, or is not Unicode."""
+    """Text without characters that end a field or a line of a .tsv file, or are not Unicode."""
     spaced = " ".join(text.replace("\t", " ").splitlines())
     return spaced.encode("utf-8", "backslashreplace").decode("utf-8")

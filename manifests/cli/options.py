@@ -1,4 +1,4 @@
-"""What the command lines of all corpora share: SOURCE DEST, --jobs, --max-skipped, and errors."""
+"""Options that the commands share, and how errors end a command."""
 
 import argparse
 import os
@@ -6,16 +6,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def corpus_parser(description: str, epilog: str, source: str) -> argparse.ArgumentParser:
-    """A parser of SOURCE and DEST; `source` says what SOURCE is."""
+def corpus_parser(
+    description: str, epilog: str, source: str, metavar: str = "SOURCE"
+) -> argparse.ArgumentParser:
+    """A parser with the arguments SOURCE and DEST.
+
+    Args:
+        source: help of SOURCE.
+        metavar: name of SOURCE, if it is called otherwise.
+    """
     parser = argparse.ArgumentParser(
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
+    parser.add_argument("source", metavar=metavar, type=Path, help=source)
     parser.add_argument(
-        "dest", metavar="DEST", type=Path, help="folder to write; made where it is missing"
+        "dest", metavar="DEST", type=Path, help="folder to write; made if it does not exist"
     )
     return parser
 
@@ -26,7 +33,7 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
         type=above(int, 0),
         default=len(os.sched_getaffinity(0)),
         metavar="N",
-        help="threads; they change nothing but the time; default: as many as there are cores",
+        help="threads; the result does not depend on them; default: the number of cores",
     )
 
 
@@ -36,8 +43,19 @@ def add_max_skipped(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=0.01,
         metavar="SHARE",
-        help="fail when more than this share of the clips is bad (see DEST/skipped.tsv);"
+        help="fail if more than this share of a split's clips is bad (see DEST/skipped.tsv);"
         " default: %(default)s",
+    )
+
+
+def add_disjoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--disjoint",
+        type=kinds,
+        default=[],
+        metavar="KINDS",
+        help="speakers, sentences, or speakers,sentences: leave clips out of train, and out of"
+        " valid, that share these with a split that is held out from them; default: report them",
     )
 
 
@@ -46,14 +64,14 @@ def run(
     prepare: Callable[[argparse.Namespace], None],
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Parses the command line and prepares the corpus; what is wrong ends in exit status 2."""
+    """Parses the command line and prepares the corpus. Bad input ends in exit status 2."""
     args = parser.parse_args(argv)
     try:
         prepare(args)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted: run it again to go on\n")
+        parser.exit(130, f"{parser.prog}: interrupted: run it again to resume\n")
 
 
 def above(kind: Callable[[str], float], bound: float) -> Callable[[str], float]:
@@ -88,4 +106,12 @@ def names(text: str) -> list[str]:
     found = [name.strip() for name in text.split(",")]
     if not all(found):
         raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
+    return found
+
+
+def kinds(text: str) -> list[str]:
+    """An argparse type: speakers, sentences, or both, separated by a comma."""
+    found = names(text)
+    if not set(found) <= {"speakers", "sentences"}:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected speakers, sentences or both")
     return found

@@ -79,7 +79,7 @@ ALIKE = (
     (OKINA, "haw rap sm to ty"),
     # Mayan languages, others with ejectives, and Finnic ones with soft consonants.
     (GLOTTAL, "cak ixl kek krl mam nv olo poh quc tzh tzo vep vot yua"),
-    (PALOCHKAS, "ab ady av ce dar inh kbd lbe lez tab"),
+    (PALOCHKAS, "ady av ce dar inh kbd lbe lez tab"),
     (TURKIC, "az crh diq gag zza"),
 )
 
@@ -129,7 +129,7 @@ LANGUAGES = {
     "ckb": Language(Scripts("Arab"), PERSIAN),
     "cv": Language(Scripts("Cyrl"), {**STRESS, **CHUVASH}),
     "fa": Language(Scripts("Arab"), {**HARAKAT, **PERSIAN}),
-    "ha": before("y", "ʼ"),
+    "ha": replace(before("y", "ʼ"), apostrophes=((rf"{APOSTROPHE}+(?=y)", "ʼ"), (INSIDE[0], "ʼ"))),
     "he": Language(
         Scripts("Hebr", others="׳״"),
         NIQQUD,
@@ -157,13 +157,14 @@ LANGUAGES = {
 
 # The script of languages without a row, where it is not Latin; from CLDR's likely subtags.
 SCRIPTS = {
-    "Arab": "apc arz azb bal bgn bqi brh glk lrc mzn pnb prs ps sd skr trw ug uzs",
+    "Arab": "acm aeb afb ajp apc apd ary arz azb bal bft bgn bqi brh bsk dcc gjk gju glk haz hno"
+    " khw kls lrc lss mve mvy mzn phr pnb prs ps pst scl sd sdh skr trw ug uzs xhe",
     "Armn": "hyw",
     "Beng": "as bn bpy ctg mni syl",
     "Cher": "chr",
-    "Cyrl": "alt ba bua bxr cu kjh kk koi kpv krc kum kv mdf mhr mk mn mrj myv nog os rue sah sr tg"
-    " tyv udm",
-    "Deva": "anp awa bho brx doi gom hi hne kok mag mai mr mwr ne new raj sa",
+    "Cyrl": "ab alt ba bua bxr cu kjh kk koi kpv krc kum kv mdf mhr mk mn mrj myv nog os rue sah sr"
+    " tg tyv udm",
+    "Deva": "anp awa bho brx doi gom hi hne knn kok mag mai mr mwr ne new raj sa",
     "Ethi": "am byn gez ti tig wal",
     "Geor": "ka sva xmf",
     "Grek": "el grc pnt",

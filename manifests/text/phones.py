@@ -5,12 +5,16 @@ import ctypes
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from text.lexicon import lexicon_phonemizer
 from text.sentences import BadText
 
-__all__ = ["Phonemizer", "espeak_phonemizer", "lexicon_phonemizer"]
+if TYPE_CHECKING:
+    from phonemizer.backend.espeak.api import EspeakAPI
+
+__all__ = ["Phonemizer", "espeak_phonemizer", "espeak_voice", "lexicon_phonemizer"]
 
 # "phones" of "words"; raises BadText where there are none. All are separated by one space.
 Phonemizer = Callable[[str], str]
@@ -51,11 +55,13 @@ class Mark:
     """What espeak-ng's IPA cuts or merges, and its own notation, the mnemonics, keeps.
 
     Attributes:
+        name: what the mark stands for.
         kept: pattern of the mark in a mnemonic.
         cut: pattern of what IPA has in its place.
         written: what is to stand there; None for the mark itself.
     """
 
+    name: str
     kept: str
     cut: str
     written: Optional[str] = None
@@ -67,9 +73,9 @@ class Mark:
 
 
 # Mandarin 55 (tone 1) and 51 (tone 4) are both 5 in IPA, and any 3 is ɜ there.
-TONE = Mark(kept=r"[0-9]+$", cut=r"[0-9ɜ]*$")
-TENSE = Mark(kept=r"-$", cut=r"-?$")
-GLOTTAL_STOP = Mark(kept=r"^_!$", cut=r"^$", written="ʔ")
+TONE = Mark("tones", kept=r"[0-9]+$", cut=r"[0-9ɜ]*$")
+TENSE = Mark("tense consonants", kept=r"-$", cut=r"-?$")
+GLOTTAL_STOP = Mark("glottal stops", kept=r"^_!$", cut=r"^$", written="ʔ")
 MARKS = {
     "cmn": TONE,
     "gn": GLOTTAL_STOP,
@@ -80,8 +86,8 @@ MARKS = {
 }
 
 
-def espeak_phonemizer(code: str) -> Phonemizer:
-    """Asks espeak-ng for IPA, without stress, in which tones are kept.
+def espeak_voice(code: str) -> str:
+    """espeak-ng's name of a language.
 
     Raises:
         ValueError: the [phones] extra is not installed, espeak-ng has no such language, or what it
@@ -93,6 +99,29 @@ def espeak_phonemizer(code: str) -> Phonemizer:
             f"--lang: {code}, but espeak-ng's phones of it cannot be trained on:"
             f" {UNTRAINABLE[voice]}; expected a --lexicon"
         )
+    known = _espeak().identifiers
+    if voice not in known:
+        raise ValueError(
+            f"--lang: espeak-ng does not know {voice!r}, expected a --lexicon, or one of"
+            f" {', '.join(sorted(known))}"
+        )
+    return voice
+
+
+class _Espeak(NamedTuple):
+    """The installed espeak-ng.
+
+    Attributes:
+        identifiers: language -> the voice that espeak-ng uses for it.
+        load: loads a copy of the library, which has a voice of its own.
+    """
+
+    identifiers: dict[str, str]
+    load: Callable[[], "EspeakAPI"]
+
+
+@cache
+def _espeak() -> _Espeak:
     try:
         import espeakng_loader
         from phonemizer.backend.espeak.api import EspeakAPI
@@ -108,15 +137,20 @@ def espeak_phonemizer(code: str) -> Phonemizer:
     wrapper = EspeakWrapper()
     # Where two voices have one language, the first is the usual one.
     identifiers = {v.language: v.identifier for v in reversed(wrapper.available_voices())}
-    # phonemizer's wrapper gives IPA alone.
-    espeak = EspeakAPI(wrapper.library(), wrapper.data_path)
-    if voice not in identifiers:
-        raise ValueError(
-            f"--lang: espeak-ng does not know {voice!r}, expected a --lexicon, or one of"
-            f" {', '.join(sorted(identifiers))}"
-        )
-    espeak.set_voice_by_name(identifiers[voice].encode())
-    mark: Optional[Mark] = MARKS.get(voice)
+    # phonemizer's wrapper gives IPA alone; its binding gives mnemonics too.
+    return _Espeak(identifiers, partial(EspeakAPI, wrapper.library(), wrapper.data_path))
+
+
+def espeak_phonemizer(code: str) -> Phonemizer:
+    """Asks espeak-ng for IPA, without stress, in which tones are kept.
+
+    Raises:
+        ValueError: see `espeak_voice`.
+    """
+    voice = espeak_voice(code)
+    espeak = _espeak().load()
+    espeak.set_voice_by_name(_espeak().identifiers[voice].encode())
+    mark = MARKS.get(voice)
 
     def read(words: str, notation: int) -> list[list[str]]:
         """The phones of each word; some have nothing to show for themselves in IPA."""

@@ -328,20 +328,19 @@ class Mask(Mapping[str, Tensor]):
 
 
 def _as_bool(name: str, value: Any) -> Tensor:
-    """A dense bool tensor of zeros and ones, as of another type."""
-    found = type(value).__name__
+    """A dense bool tensor, from a tensor or an array of zeros and ones."""
+    expected = f"{name}: expected a tensor of bool, or of zeros and ones"
     if isinstance(value, (np.ndarray, np.generic)):
         try:
-            value = torch.from_numpy(np.array(value))
+            value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
         except TypeError:
-            raise ValueError(
-                f"{name}: expected bool, or zeros and ones, found an array of {value.dtype}"
-            ) from None
-    if not isinstance(value, Tensor) or value.is_meta or value.is_quantized or value.is_complex():
-        kind = f" of {value.dtype}" if isinstance(value, Tensor) else ""
-        raise ValueError(
-            f"{name}: expected a tensor of bool, or of zeros and ones, found {found}{kind}"
-        )
+            raise ValueError(f"{expected}, found an array of {value.dtype}") from None
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{expected}, found {type(value).__name__}")
+    if value.is_meta:
+        raise ValueError(f"{expected}, found one on the meta device, without values")
+    if value.is_quantized or value.is_complex():
+        raise ValueError(f"{expected}, found {value.dtype}")
     value = value.detach()
     if value.layout != torch.strided:
         value = value.to_dense()

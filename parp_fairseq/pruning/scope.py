@@ -27,7 +27,7 @@ def encoder_name(name: str) -> str:
 
 
 def canonical_names(names: Iterable[str]) -> Dict[str, str]:
-    """Name in a checkpoint -> canonical name, by the family of the checkpoint.
+    """Name that a file has -> canonical name, by the family of the file's names.
 
     Raises:
         ValueError: two names have the same canonical name.

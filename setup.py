@@ -46,7 +46,7 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "data": ["soxr>=0.3"],
+        "data": ["regex>=2023.8.8", "soxr>=0.3"],
         # espeakng-loader brings espeak-ng along, which is under the GPL, as phonemizer is.
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         "plot": ["matplotlib>=3.8.1"],

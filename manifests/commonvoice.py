@@ -4,6 +4,7 @@ MP3 clips become 16 kHz FLAC; sentences become letters, phones or sentencepiece 
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -16,8 +17,9 @@ from corpus.intake import Intake, Recording
 from corpus.splits import POOL, SPLITS, Speakers, listed, official, once
 from manifest.speakers import write_speakers
 from manifest.writing import write_dictionary, write_labels, write_letter_dictionary, write_split
+from text.doubts import homophones, rare_symbols
 from text.phones import Phonemizer, espeak_phonemizer, lexicon_phonemizer
-from text.sentences import language_of
+from text.sentences import Language, language_of, read_letters
 from text.units import train, write_units
 from tqdm import tqdm
 
@@ -36,10 +38,13 @@ Splits are those of the release (train.tsv, dev.tsv, test.tsv), unless
   --train-list     and the other two name clips of validated.tsv, as do the published splits for
                    phone recognition (common_voices_splits of facebookresearch/CPC_audio).
 
-Sentences are composed (NFC), in lower case, without punctuation, and without apostrophes at the
-ends of words; what that changed is counted and printed. Skipped are sentences with a digit, a
-symbol or a letter of another alphabet, and, with --labels phn, those with a word that --lexicon
-lacks or that espeak-ng (pip install '.[phones]') reads as another language's.
+Sentences are composed (NFC), in lower case, and without punctuation, apart from marks that belong
+to words, as in l'eau and intel·ligent; what that changed is counted and printed.
+Sentences with a digit, a symbol or a letter of another alphabet are skipped. So are, with --labels
+phn, those with a word that --lexicon lacks or that espeak-ng (pip install '.[phones]') reads as
+another language's. Symbols that are too rare to be learnt are named, and so are words with the same
+phones where there are unusually many. Languages without spaces (Chinese, Cantonese, Japanese, Thai,
+Lao, Burmese, Khmer) are scored by characters: fairseq-generate --wer-char-level.
 
 DEST gets {train,valid,test}.{tsv,wrd,ltr} and dict.ltr.txt; with --labels phn or spm those labels
 and their dictionary too, and spm.model; speakers.tsv; skipped.tsv; and audio/*.flac. A run that was
@@ -66,11 +71,13 @@ def prepare(args: argparse.Namespace) -> None:
     """Converts the clips and writes the manifests, unless an option or too much data is bad."""
     check_options(args)
     folder = language_folder(args.source, args.lang)
+    language = choose_language(args)
+    phonemizer = make_phonemizer(args, language)
     intake = Intake(
         clips=folder / "clips",
         root=args.dest / "audio",
-        language=language_of(args.lang),
-        phonemizer=make_phonemizer(args),
+        language=language,
+        phonemizer=phonemizer,
         jobs=args.jobs,
     )
     splits = choose(args, folder, intake)
@@ -78,6 +85,7 @@ def prepare(args: argparse.Namespace) -> None:
     write_skipped(args.dest, intake.skipped, taken + len(intake.skipped), args.max_skipped)
     write(args, splits, intake.root)
     report(splits, intake)
+    warn(args, splits, intake)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -98,11 +106,16 @@ def check_options(args: argparse.Namespace) -> None:
             raise ValueError(f"--{split}-minutes: expected --train-minutes with it")
 
 
-def make_phonemizer(args: argparse.Namespace) -> Optional[Phonemizer]:
+def choose_language(args: argparse.Namespace) -> Language:
+    language = language_of(args.lang)
+    return read_letters(args.letters, language) if args.letters else language
+
+
+def make_phonemizer(args: argparse.Namespace, language: Language) -> Optional[Phonemizer]:
     if args.labels != "phn":
         return None
     if args.lexicon:
-        return lexicon_phonemizer(args.lexicon, language_of(args.lang))
+        return lexicon_phonemizer(args.lexicon, language)
     return espeak_phonemizer(args.lang)
 
 
@@ -175,12 +188,30 @@ def report(splits: dict[str, list[Recording]], intake: Intake) -> None:
     print(f"skipped: {len(intake.skipped)} clips, see skipped.tsv")
 
 
+def warn(args: argparse.Namespace, splits: dict[str, list[Recording]], intake: Intake) -> None:
+    """Says on stderr what is odd in the labels as a whole."""
+    train = splits["train"]
+    symbols = {"ltr": (" ".join(r.words) for r in train), "phn": (r.phones for r in train)}
+    warnings = [rare_symbols(symbols[args.labels])] if args.labels in symbols else []
+    if intake.phonemizer and intake.language.spaced:
+        words = (recording.words for split in SPLITS for recording in splits[split])
+        warnings.append(homophones(words, intake.phonemizer, args.lang))
+    for warning in filter(None, warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = corpus_parser(__doc__, EPILOG, "a release, or the folder of a language in it")
     add = parser.add_argument
     minutes = above(float, 0)
     add("--lang", required=True, metavar="CODE", help="such as es, sv-SE, zh-TW")
     add("--labels", choices=LABELS, default="ltr", help="letters (default), phones, sentencepiece")
+    add(
+        "--letters",
+        type=Path,
+        metavar="FILE",
+        help="the letters of the language, in either case, instead of those it is known to have",
+    )
     add("--lexicon", type=Path, metavar="FILE", help="lines of a word and its phones")
     add("--vocab-size", type=above(int, 0), metavar="N", help="sentencepiece units; default: 100")
     add("--train-minutes", type=minutes, metavar="M", help="default: the release's own splits")

@@ -11,7 +11,7 @@ from corpora import MANIFESTS, noise
 
 sys.path.insert(0, str(MANIFESTS))
 
-from audio.files import BadAudio, Header, convert, read_header
+from audio.files import BadAudio, Header, convert, decode, read_header, write_flac
 
 
 def tone(hertz: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> np.ndarray:
@@ -106,13 +106,6 @@ def changed(write: Callable[[Path], None], at: int, value: bytes) -> Callable[[P
     return write_and_change
 
 
-def without_its_table(path: Path) -> None:
-    """An MP3 of varying bit rate whose first frame, a table that tells the length, is missing."""
-    rising = tone(440, 48000, 3.0) * np.linspace(0, 1, 144000)
-    soundfile.write(path, rising, 48000, bitrate_mode="VARIABLE")
-    drop_first_frame(path)
-
-
 def drop_first_frame(mp3: Path) -> None:
     content = mp3.read_bytes()
     mp3.write_bytes(content[content.index(content[:2], 1) :])
@@ -138,8 +131,30 @@ BAD = {
         lambda path: soundfile.write(path, np.zeros(38400000, np.int16), 16000),
         "38400000 samples, 2400.000 s, expected 0.1 to 60.0 s",
     ),
-    "no table.mp3": (without_its_table, " samples of its header"),
+    "silent.wav": (
+        lambda path: soundfile.write(path, np.zeros(32000), 16000),
+        "silent: all samples have the same value",
+    ),
+    "constant.mp3": (
+        lambda path: soundfile.write(path, np.full(96000, 0.1), 48000),
+        "silent: all samples have the same value",
+    ),
+    "opposite channels.wav": (
+        lambda path: soundfile.write(path, noise(32000) * [1.0, -1.0] / 2**15, 16000),
+        "silent: all samples have the same value",
+    ),
+    "infinite.wav": (
+        lambda path: soundfile.write(path, [0.1, float("inf")] * 9000, 16000, "FLOAT"),
+        "samples that are infinite or not a number",
+    ),
 }
+
+
+def tagged(content: bytes) -> bytes:
+    """An MP3 with a picture of 200 kB in its tag."""
+    size = 200_000
+    length = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\3\0\0" + length + noise(size // 2).tobytes() + content
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -171,15 +186,43 @@ def test_an_mp3_with_a_tag_at_its_end(tmp_path: Path) -> None:
     assert convert(source, tmp_path / "clip.flac") == 32000
 
 
-@pytest.mark.parametrize("rate", [22050, 32000, 44100, 48000])
-@pytest.mark.parametrize("seconds", [0.5, 3.21, 20.0])
-def test_an_mp3_of_constant_bit_rate_needs_no_table(rate: int, seconds: float, tmp_path) -> None:
-    """Written to a pipe, where no encoder can come back to fill it in."""
-    source = tmp_path / "clip.mp3"
-    settings = dict(bitrate_mode="CONSTANT", compression_level=0.6)
-    soundfile.write(source, tone(440, rate, seconds), rate, **settings)
-    assert b"Info" in source.read_bytes()
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("rate", [16000, 22050, 44100, 48000])
+def test_an_mp3_needs_no_length_table(rate: int, mode: str, tmp_path: Path) -> None:
+    """Written to a pipe, where no encoder can come back to fill it in; tags change nothing."""
+    source, target = tmp_path / "clip.mp3", tmp_path / "clip.flac"
+    rising = tone(440, rate, 3.21) * np.linspace(0, 1, round(3.21 * rate))
+    soundfile.write(source, rising, rate, bitrate_mode=mode, compression_level=0.6)
     drop_first_frame(source)
-    assert b"Info" not in source.read_bytes()
-    frames = convert(source, tmp_path / "clip.flac")
-    assert frames / 16000 == pytest.approx(seconds, abs=0.1)
+    frames = convert(source, target)
+    assert frames / 16000 == pytest.approx(3.21, abs=3 * 1152 / rate)
+    bare = target.read_bytes()
+    source.write_bytes(tagged(source.read_bytes()))
+    assert (convert(source, target), target.read_bytes()) == (frames, bare)
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("has_tag", [False, True])
+def test_an_mp3_without_a_length_table_is_refused_where_it_is_cut(mode, has_tag, tmp_path) -> None:
+    source = tmp_path / "clip.mp3"
+    soundfile.write(source, noise(96000), 48000, bitrate_mode=mode)
+    drop_first_frame(source)
+    content = source.read_bytes()
+    prefix = tagged(b"") if has_tag else b""
+    accepted = 0
+    for end in np.random.default_rng(1).integers(1000, len(content), 40):
+        source.write_bytes(prefix + content[:end])
+        try:
+            decode(source)
+            accepted += 1
+        except BadAudio as error:
+            assert "of its last frame are missing" in str(error)
+    assert accepted <= 1  # between two frames nothing in the file tells
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "clip.flac"
+    (tmp_path / ".clip.flac.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=f"{target}: cannot be written: No space left on device"):
+        write_flac(target, tone(440, 16000))
+    assert not list(tmp_path.iterdir())

@@ -60,7 +60,7 @@ OPTIONS = {
     "pattern 4:2": (dict(prune_pattern="4:2"), "unknown pattern '4:2'.* with 0 < N < M"),
     "pattern 2:4 at another sparsity": (
         dict(prune_pattern="2:4", sparsity=0.6),
-        r"pattern 2:4 prunes a share of 0\.5: expected that sparsity, found 0\.6",
+        r"pattern 2:4 prunes 2 of every 4 weights: expected sparsity 0\.5, found 0\.6",
     ),
     "pattern 2:4 that grows": (
         dict(prune_pattern="2:4", initial_sparsity=0.1),
@@ -68,11 +68,11 @@ OPTIONS = {
     ),
     "pattern 2:4 that does not divide": (
         dict(prune_pattern="2:4", prune_scope="feature_extractor"),
-        rf"pattern 2:4 needs an input dimension that 4 divides: {FEATURES} has shape \(16, 1, 10\)",
+        rf"input dimension that is a multiple of 4: {FEATURES} has shape \(16, 1, 10\)",
     ),
     "pattern 2:4 of a vector": (
         dict(prune_pattern="2:4", prune_scope="re:layer_norm.weight"),
-        r"needs an input dimension that 4 divides: .*layer_norm.weight has shape \(16,\)",
+        r"needs an input dimension that is a multiple of 4: .*layer_norm.weight has shape \(16,\)",
     ),
     "scope": (dict(prune_scope="decoder"), "unknown scope 'decoder': expected transformer, feat"),
     "scope that is no regex": (dict(prune_scope="re:("), "'re:\\(' is not a regular expression"),
@@ -97,11 +97,11 @@ OPTIONS = {
     "labels not given": (dict(labels=None), "task.labels is null"),
     "nothing left of a matrix": (
         dict(sparsity=0.999),
-        r"sparsity 0\.999 leaves nothing of .*weight.*: .*task.prune_pattern=layerwise",
+        r"sparsity 0\.999 prunes all weights of .*weight.*: .*task.prune_pattern=layerwise",
     ),
     "nothing left of a matrix, layerwise": (
         dict(sparsity=0.9999, prune_pattern="layerwise"),
-        r"sparsity 0\.9999 leaves nothing of encoder\.layers\.0\..*weight",
+        r"sparsity 0\.9999 prunes all weights of encoder\.layers\.0\..*weight",
     ),
 }
 

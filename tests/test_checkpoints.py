@@ -171,16 +171,16 @@ def test_finetuning_from_a_checkpoint_prunes_what_it_loaded(corpus, encoder, tmp
         (
             {},
             {"sparsity": 0.6},
-            r"task.sparsity is 0\.6, but the run that would be resumed has 0\.5",
+            r"task.sparsity is 0\.6, but the run to be resumed has 0\.5",
         ),
         ({"sparsity": 0}, {"sparsity": 0.5}, r"task.sparsity is 0\.5, .* has 0\.0"),
         ({}, {"adjust": "false"}, "task.adjust is False, .* has True"),
         ({}, {"prune_interval": 9}, "task.prune_interval is 9, .* has 50"),
         ({"prune_pattern": "layerwise"}, {}, "task.prune_pattern is 'global', .* has 'layerwise'"),
-        (  # the ramp is as long as the run, where nothing else is said
+        (  # by default the ramp is half as long as the run
             {"initial_sparsity": 0.1},
             {"initial_sparsity": 0.1},
-            "task.ramp_updates is 4, .* has 2",
+            "task.ramp_updates is 2, .* has 1",
         ),
     ],
 )

@@ -36,10 +36,10 @@ BAD = {
     "space before": (Utterance(" a.wav", 1, "go"), "path ' a.wav', expected a path without tabs"),
     "no path": (Utterance("", 1, "go"), "path '', expected a path without tabs"),
     "absolute": (Utterance("/a.wav", 1, "go"), "path '/a.wav', expected one relative to the audio"),
-    "twice": (Utterance("a/1.flac", 1, "go"), "path 'a/1.flac' is that of line 2 too"),
+    "twice": (Utterance("a/1.flac", 1, "go"), "path 'a/1.flac' is also in line 2"),
     "no frames": (Utterance("a.wav", 0, "go"), "0 frames in 'a.wav', expected more than 0"),
-    "no words": (Utterance("a.wav", 1, " "), "transcript ' ' of 'a.wav', expected a word or more"),
-    "bar": (Utterance("a.wav", 1, "g|o"), "transcript 'g|o' of 'a.wav', expected none with '|'"),
+    "no words": (Utterance("a.wav", 1, " "), "transcript ' ' of 'a.wav', expected some words"),
+    "bar": (Utterance("a.wav", 1, "g|o"), "transcript 'g|o' of 'a.wav', expected no '|'"),
 }
 
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "manifests"))
 from text import phones
 from text.sentences import BadText, language_of
 
-MANIFESTS = Path(phones.__file__).parent
+MANIFESTS = Path(phones.__file__).parents[1]
 
 READ = [
     ("es", "el niño come", "e l n i ɲ o k o m e"),
@@ -24,7 +24,7 @@ READ = [
     ("sv-SE", "räksmörgås", "r ɛː k s m œ r ɡ oː s"),
     ("tr", "ışık izmir", "ɯ ʃ ɯ k ɪ z m ɪ r"),
     ("tt", "әни җил", "æ n i ʑ i l"),
-    ("zh-TW", "就差當天", "tɕ iou5 ts.h ɑ5 t ɑ5 ŋ th iɛ5 n"),
+    ("zh-TW", "就差當天", "tɕ iou51 ts.h ɑ51 t ɑ51 ŋ th iɛ55 n"),
 ]
 
 
@@ -54,7 +54,7 @@ def test_a_language_that_espeak_does_not_know() -> None:
 
 def test_without_the_extra() -> None:
     program = (
-        "import sys; sys.modules['phonemizer.backend'] = None; import phones;"
+        "import sys; sys.modules['phonemizer.backend'] = None; from text import phones;"
         "phones.espeak_phonemizer('es')"
     )
     done = subprocess.run(

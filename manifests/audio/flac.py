@@ -1,7 +1,7 @@
-"""Whether a FLAC file is whole, told from its two ends without decoding it (RFC 9639).
+"""Tells from the two ends of a FLAC file whether it is whole, without decoding it (RFC 9639).
 
-By hand, for to open a file with libsndfile takes three times as long, and does not notice that it
-is cut short; to decode it takes a hundred times as long.
+Opening a file with libsndfile takes three times as long and does not notice that the file is cut
+short. Decoding it takes a hundred times as long.
 """
 
 import os
@@ -19,13 +19,14 @@ RATES = {4: 8_000, 5: 16_000, 6: 22_050, 7: 24_000, 8: 32_000, 9: 44_100, 10: 48
 
 
 def read_whole_header(path: Path) -> Header:
-    """The header of a FLAC file of which nothing is missing.
+    """The header of a FLAC file from which nothing is missing.
 
-    Such a file ends in the frame with the number of the last one, and the checksum of that frame is
-    right. One that does not (blocks of different sizes, tags at the end, damage) is decoded.
+    Such a file ends with a frame that has the number of the last frame and the right checksum. Any
+    other file (blocks of different sizes, tags at the end, damage) is decoded.
 
     Raises:
-        BadAudio: what `decode` refuses; a header that tells another rate or fewer samples.
+        BadAudio: `decode` refuses the file, or its header has another rate or fewer samples than
+            its frames, or the rate or length of no utterance.
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(STREAMINFO)
@@ -33,7 +34,7 @@ def read_whole_header(path: Path) -> Header:
         file.seek(max(0, size - LARGEST_FRAME))
         tail = file.read()
     if head[:4] != b"fLaC" or len(head) < STREAMINFO:
-        return decode(path)[0]
+        return _decoded_header(path)
     block = int.from_bytes(head[10:12], "big")
     # 20 bits of rate, 3 of channels - 1, 5 of bits a sample - 1, 36 of frames
     packed = int.from_bytes(head[18:26], "big")
@@ -43,7 +44,7 @@ def read_whole_header(path: Path) -> Header:
     for frame in re.finditer(_frame_pattern(number), tail, re.DOTALL):
         last = tail[frame.start() :]
         if _crc16(last) == 0:
-            # So it is for two whole frames, one after the other.
+            # The checksum is also right for two whole frames, one after the other.
             following = re.search(_frame_pattern(number + 1), last, re.DOTALL)
             if following and _crc16(last[: following.start()]) == 0:
                 raise BadAudio(f"frames follow the {header.frames} samples of its header")
@@ -51,16 +52,22 @@ def read_whole_header(path: Path) -> Header:
             if rate != header.rate:
                 raise BadAudio(f"{header.rate} Hz in its header, {rate} Hz in its frames")
             return header
-    return decode(path)[0]
+    return _decoded_header(path)
+
+
+def _decoded_header(path: Path) -> Header:
+    header, _ = decode(path)
+    header.check()
+    return header
 
 
 def _frame_pattern(number: int) -> bytes:
-    """The head of a frame: sync code, size and rate (captured), channels, number as in UTF-8."""
+    """Matches a frame header: sync code, size and rate (captured), channels, number as in UTF-8."""
     return rb"\xff\xf8(.)." + re.escape(chr(number).encode("utf-8", "surrogatepass"))
 
 
 def _checksum_tables() -> list[np.ndarray]:
-    """The n-th turns the CRC-16 of some bytes into that of the same and 2^n zero bytes."""
+    """The n-th table maps the CRC-16 of some bytes to that of the same bytes and 2^n zero bytes."""
     after_a_bit = np.arange(2**16, dtype=np.uint16)
     for _ in range(8):
         after_a_bit = (after_a_bit << 1) ^ np.where(after_a_bit >> 15, 0x8005, 0).astype(np.uint16)
@@ -74,7 +81,7 @@ TABLES = _checksum_tables()
 
 
 def _crc16(data: bytes) -> int:
-    """CRC-16 of a frame: polynomial 0x8005, from 0; of a frame with its checksum it is 0."""
+    """CRC-16 with the polynomial 0x8005, starting from 0. It is 0 for a frame with its checksum."""
     steps = max(1, (len(data) - 1).bit_length())
     padded = data.rjust(2**steps, b"\0")  # zeros before the data change nothing
     crc = TABLES[0][np.frombuffer(padded, np.uint8).astype(np.uint16) << 8]

@@ -1,4 +1,4 @@
-"""Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr, .phn, dict.ltr.txt."""
+"""Writes the files that fairseq's audio tasks read: {split}.tsv, .wrd, .ltr, .phn, dict.*.txt."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ class Utterance:
     Attributes:
         path: audio file, relative to the audio root.
         frames: length of the decoded audio in samples (not in seconds).
-        words: transcript, words separated by white space, in the case that is to be written.
+        words: transcript: words separated by white space, in the case in which to write them.
     """
 
     path: str
@@ -27,21 +27,26 @@ class Utterance:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there becomes `path` in one step.
+    """Yields a temporary path beside `path`; what is written there becomes `path` in one step.
 
-    When the block raises, the temporary file is removed and `path` stays what it was. What a killed
-    process leaves behind, the next one overwrites.
+    If the block raises, the temporary file is removed and `path` keeps its content. What a killed
+    process leaves behind is overwritten by the next one.
+
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a UTF-8 file in one step; its folder is made where it is missing."""
+    """Writes a UTF-8 file in one step. Its folder is made if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{line}\n" for line in lines)
     with replacing(path) as temporary:
@@ -57,19 +62,19 @@ def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utteran
     """Writes {split}.tsv, {split}.wrd and {split}.ltr into `dest`, in the order of `utterances`.
 
     Raises:
-        ValueError: an utterance that fairseq would misread; nothing is written then. The message
-            names the file, the line, the value found and the value expected.
+        ValueError: fairseq would misread an utterance; nothing is written then. The message names
+            the file, the line, the value found and the value expected.
     """
     tsv = dest / f"{split}.tsv"
     audio_root = str(root.absolute())
     if audio_root != audio_root.strip() or len(audio_root.splitlines()) > 1:
         raise ValueError(
             f"{tsv}: audio root {audio_root!r}, expected a path on one line"
-            " that neither begins nor ends in white space"
+            " without white space at its beginning or end"
         )
     _check(tsv, utterances)
     lines = [audio_root, *(f"{utterance.path}\t{utterance.frames}" for utterance in utterances)]
-    # Gone first and written last: where the .tsv is, its transcripts are.
+    # Removed first and written last: if the .tsv file exists, its transcripts do too.
     tsv.unlink(missing_ok=True)
     write_labels(dest, split, "wrd", [" ".join(u.words.split()) for u in utterances])
     write_labels(dest, split, "ltr", [spell(u.words) for u in utterances])
@@ -79,8 +84,8 @@ def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utteran
 def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> None:
     """Writes `dest`/{split}.{suffix}, a line for each utterance, symbols separated by spaces.
 
-    The .wrd and .ltr files are written by `write_split`; other labels (phn, spm) go before it, so
-    that where the .tsv file is, its labels are.
+    `write_split` writes the .wrd and .ltr files. Write other labels (phn, spm) before you call it,
+    so that the labels exist if the .tsv file does.
     """
     write_lines(dest / f"{split}.{suffix}", lines)
 
@@ -90,15 +95,15 @@ def write_dictionary(
 ) -> None:
     """Writes `dest`/dict.{suffix}.txt: a line "symbol count" for every symbol of the labels.
 
-    The most frequent symbol comes first, equal counts in the order of the symbols.
+    The most frequent symbol comes first. Symbols with equal counts are sorted.
 
     Args:
         lines: labels of the training split, as `write_labels` takes them.
-        others: those of the other splits. Symbols that only they hold come last and count 0: they
-            cannot be learnt, but references that hold them can be scored.
+        others: labels of the other splits. Symbols that only they contain come last, with the
+            count 0: they cannot be learned, but references that contain them can be scored.
 
     Raises:
-        ValueError: there is no symbol at all.
+        ValueError: there are no symbols.
     """
     counts = Counter(symbol for line in lines for symbol in line.split())
     if not counts:
@@ -108,20 +113,20 @@ def write_dictionary(
 
 
 def write_counts(dest: Path, suffix: str, counts: Mapping[str, int]) -> None:
-    """Writes `dest`/dict.{suffix}.txt as `write_dictionary` does, of symbols counted before."""
+    """Writes `dest`/dict.{suffix}.txt as `write_dictionary` does, from the counts of symbols."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     write_lines(dest / f"dict.{suffix}.txt", [f"{symbol} {count}" for symbol, count in ranked])
 
 
 def write_letter_dictionary(dest: Path, words: Iterable[str], others: Iterable[str] = ()) -> None:
-    """Writes `dest`/dict.ltr.txt: every letter of the transcripts, and the end of word.
+    """Writes `dest`/dict.ltr.txt: every letter of the transcripts, and the end-of-word symbol.
 
     Args:
         words: transcripts of the training split.
-        others: those of the other splits, as in `write_dictionary`.
+        others: transcripts of the other splits, as in `write_dictionary`.
 
     Raises:
-        ValueError: there is no word at all.
+        ValueError: there are no words.
     """
     spelt = ([spell(text) for text in texts if text.split()] for texts in (words, others))
     write_dictionary(dest, "ltr", *spelt)
@@ -138,21 +143,21 @@ def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
         if path != path.strip() or "\t" in path or len(path.splitlines()) != 1:
             raise ValueError(
                 f"{where}: path {path!r}, expected a path without tabs or line breaks"
-                " that neither begins nor ends in white space"
+                " or white space at its beginning or end"
             )
         if Path(path).is_absolute():
             raise ValueError(f"{where}: path {path!r}, expected one relative to the audio root")
         if path in line_of:
             raise ValueError(
-                f"{where}: path {path!r} is that of line {line_of[path]} too, expected it once"
+                f"{where}: path {path!r} is also in line {line_of[path]}, expected it once"
             )
         line_of[path] = line
         if frames <= 0:
             raise ValueError(f"{where}: {frames} frames in {path!r}, expected more than 0")
         if not words.split():
-            raise ValueError(f"{where}: transcript {words!r} of {path!r}, expected a word or more")
+            raise ValueError(f"{where}: transcript {words!r} of {path!r}, expected some words")
         if WORD_END in words:
             raise ValueError(
-                f"{where}: transcript {words!r} of {path!r}, expected none with {WORD_END!r},"
-                " which ends a word in the .ltr file"
+                f"{where}: transcript {words!r} of {path!r}, expected no {WORD_END!r},"
+                " which marks the end of a word in the .ltr file"
             )

@@ -1,90 +1,142 @@
-"""Words as phones: by a lexicon, or by espeak-ng."""
+"""Words as phones, by espeak-ng: IPA without stress, with the tones that its IPA leaves out."""
+# ruff: noqa: RUF001  (phones that look alike are what this is about)
 
-import logging
+import ctypes
 import re
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Optional
 
-from manifest.lines import read_lines
+from text.lexicon import lexicon_phonemizer
+from text.sentences import BadText
 
-from text.sentences import BadText, Language, normalise
+__all__ = ["Phonemizer", "espeak_phonemizer", "lexicon_phonemizer"]
 
 # "phones" of "words"; raises BadText where there are none. All are separated by one space.
 Phonemizer = Callable[[str], str]
 
 # espeak-ng's names of languages, where they are not the first part of CommonVoice's.
-VOICES = {"en": "en-us", "fr": "fr-fr", "zh-CN": "cmn", "zh-HK": "yue", "zh-TW": "cmn"}
+VOICES = {
+    "en": "en-us",
+    "fr": "fr-fr",
+    "kmr": "ku",
+    "nn-NO": "nb",
+    "quy": "qu",
+    "zh": "cmn",
+    "zh-CN": "cmn",
+    "zh-HK": "yue",
+    "zh-TW": "cmn",
+}
+# What is wrong with the output of espeak-ng 1.52, by its name of the language.
+UNTRAINABLE = {
+    "fo": "it has no dictionary, and every word gets the same phones",
+    "ja": "it does not read Chinese characters",
+    "kaa": "it has no dictionary, and every word gets the same phones",
+    "my": "vowels and tones are missing",
+    "th": "tones and some vowels are missing",
+}
+
+# Arguments of espeak_TextToPhonemes. SEPARATOR is in no phone; spaces separate words.
+SEPARATOR = "·"
+UTF8 = 1
+MNEMONICS = ord(SEPARATOR) << 8
+IPA = MNEMONICS | 2
+STRESS = re.compile("[ˈˌ]")
+# Letters that espeak-ng takes for symbols, and would name.
+TYPED = str.maketrans({"ʼ": "'", "ꞌ": "'", "״": ""})
 
 
-def lexicon_phonemizer(path: Path, language: Language) -> Phonemizer:
-    """Looks words up in a file with a line "word phone phone ..." for each.
+@dataclass(frozen=True)
+class Mark:
+    """What espeak-ng's IPA cuts or merges, and its own notation, the mnemonics, keeps.
 
-    Words are normalised as transcripts are; in a language without spaces they are characters. Of
-    several pronunciations the first counts, whether others repeat the word or number it: "read(2)".
-
-    Raises:
-        ValueError: a line has no phone, or there is no line; the message names the file.
+    Attributes:
+        kept: pattern of the mark in a mnemonic.
+        cut: pattern of what IPA has in its place.
+        written: what is to stand there; None for the mark itself.
     """
-    phones_of: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        word, *phones = line.split() or [""]
-        if not phones:
-            raise ValueError(f"{path}, line {number}: {line!r}, expected a word and its phones")
-        try:
-            word = normalise(re.sub(r"\([0-9]+\)$", "", word), language, Counter())
-        except BadText:
-            continue  # no transcript holds it
-        phones_of.setdefault(word, " ".join(phones))
-    if not phones_of:
-        raise ValueError(f"{path}: found no word of the language, expected a lexicon")
 
-    def look_up(words: str) -> str:
-        keys = words.split() if language.spaced else list(words)
-        missing = [key for key in keys if key not in phones_of]
-        if missing:
-            raise BadText(f"the lexicon lacks {', '.join(map(repr, missing))}")
-        return " ".join(phones_of[key] for key in keys)
+    kept: str
+    cut: str
+    written: Optional[str] = None
 
-    return look_up
+    def copy_to(self, phone: str, mnemonic: str) -> str:
+        """The phone with the mark of the mnemonic, if there is one."""
+        mark = re.search(self.kept, mnemonic)
+        return re.sub(self.cut, self.written or mark[0], phone, count=1) if mark else phone
+
+
+# Mandarin 55 (tone 1) and 51 (tone 4) are both 5 in IPA, and any 3 is ɜ there.
+TONE = Mark(kept=r"[0-9]+$", cut=r"[0-9ɜ]*$")
+TENSE = Mark(kept=r"-$", cut=r"-?$")
+GLOTTAL_STOP = Mark(kept=r"^_!$", cut=r"^$", written="ʔ")
+MARKS = {
+    "cmn": TONE,
+    "gn": GLOTTAL_STOP,
+    "haw": GLOTTAL_STOP,
+    "ko": TENSE,
+    "vi": TONE,
+    "yue": TONE,
+}
 
 
 def espeak_phonemizer(code: str) -> Phonemizer:
-    """Asks espeak-ng, by phonemizer: IPA without stress; tones, in Chinese, stay.
+    """Asks espeak-ng for IPA, without stress, in which tones are kept.
 
     Raises:
-        ValueError: the [phones] extra is not installed, or espeak-ng has no such language.
+        ValueError: the [phones] extra is not installed, espeak-ng has no such language, or what it
+            has cannot be trained on.
     """
+    voice = VOICES.get(code, code.partition("-")[0])
+    if voice in UNTRAINABLE:
+        raise ValueError(
+            f"--lang: {code}, but espeak-ng's phones of it cannot be trained on:"
+            f" {UNTRAINABLE[voice]}; expected a --lexicon"
+        )
     try:
         import espeakng_loader
-        from phonemizer.backend import EspeakBackend
+        from phonemizer.backend.espeak.api import EspeakAPI
         from phonemizer.backend.espeak.wrapper import EspeakWrapper
-        from phonemizer.separator import Separator
     except ImportError as error:
         raise ValueError(
             f"--labels phn: {error}, expected the [phones] extra (pip install '.[phones]'),"
             " or a --lexicon"
         ) from None
-    # The one that pip installed, with its data: another version may pronounce otherwise.
+    # The version that pip installed, with its data: another one may pronounce words otherwise.
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-    voice = VOICES.get(code, code.partition("-")[0])
-    known = EspeakBackend.supported_languages()
-    if voice not in known:
+    wrapper = EspeakWrapper()
+    # Where two voices have one language, the first is the usual one.
+    identifiers = {v.language: v.identifier for v in reversed(wrapper.available_voices())}
+    # phonemizer's wrapper gives IPA alone.
+    espeak = EspeakAPI(wrapper.library(), wrapper.data_path)
+    if voice not in identifiers:
         raise ValueError(
             f"--lang: espeak-ng does not know {voice!r}, expected a --lexicon, or one of"
-            f" {', '.join(sorted(known))}"
+            f" {', '.join(sorted(identifiers))}"
         )
-    quiet = logging.getLogger("espeak")
-    quiet.setLevel(logging.ERROR)
-    espeak = EspeakBackend(voice, language_switch="remove-utterance", logger=quiet)
-    separator = Separator(phone=" ", word="\t")
+    espeak.set_voice_by_name(identifiers[voice].encode())
+    mark: Optional[Mark] = MARKS.get(voice)
+
+    def read(words: str, notation: int) -> list[list[str]]:
+        """The phones of each word; some have nothing to show for themselves in IPA."""
+        text = ctypes.pointer(ctypes.c_char_p(words.translate(TYPED).encode()))
+        clauses = []
+        while text.contents.value is not None:  # espeak-ng moves on by one clause at a time
+            clauses.append(espeak.text_to_phonemes(text, UTF8, notation) or b"")
+        return [word.split(SEPARATOR) for word in b" ".join(clauses).decode().split()]
 
     def ask(words: str) -> str:
-        [phones] = espeak.phonemize([words], separator, strip=True)
-        if not phones:
+        spoken = read(words, IPA)
+        if any("(" in phone for word in spoken for phone in word):
             # A loan word, or pinyin that its Mandarin lacks and that it then reads in English.
             raise BadText("espeak-ng reads some of it as another language")
-        return " ".join(phones.split())
+        if mark:
+            pairs = zip(spoken, read(words, MNEMONICS), strict=True)
+            spoken = [list(map(mark.copy_to, *pair)) for pair in pairs]
+        phones = STRESS.sub("", " ".join(phone for word in spoken for phone in word)).split()
+        if not phones:
+            raise BadText("espeak-ng reads nothing of it")
+        return " ".join(phones)
 
     return ask

@@ -118,10 +118,9 @@ def run(args: Namespace) -> None:
 def _make_mask(args: Namespace, checkpoint):
     import torch
 
-    from parp_fairseq.pruning import Mask, magnitude_mask, random_mask
-    from parp_fairseq.pruning.pattern import prunes_biases
+    from parp_fairseq.pruning import Mask, magnitude_mask, parse_pattern, random_mask
 
-    bias = prunes_biases(args.bias, args.pattern)
+    bias = args.bias and parse_pattern(args.pattern).covers("bias")
     coverage = checkpoint.coverage(args.scope, bias)
     # float64 as training loads it: as float32, in which smaller differences are lost.
     weights = {
@@ -129,6 +128,7 @@ def _make_mask(args: Namespace, checkpoint):
         for name, weight in coverage.covered.items()
     }
     try:
+        weights = parse_pattern(args.pattern).covered(weights)
         if args.as_is:
             mask = Mask.of_zeros(weights)
         elif args.criterion == "random":
@@ -139,7 +139,7 @@ def _make_mask(args: Namespace, checkpoint):
         raise ValueError(f"{args.checkpoint}: {error}") from None
     criterion = f"random from seed {args.seed}" if args.criterion == "random" else "magnitude"
     how = "zeros" if args.as_is else f"{criterion}, {args.pattern}, sparsity {args.sparsity:g}"
-    biases = "" if bias else ", no biases"
+    biases = "" if any(name.endswith("bias") for name in weights) else ", no biases"
     mask.scope = args.scope
     mask.origin = f"{how}{biases}, of {args.checkpoint.name}"
     return mask, coverage

@@ -25,15 +25,16 @@ class ParpWav2VecCtc(Wav2VecCtc):
     """A ``wav2vec_ctc`` with the same parameter names, masked by a pruner while it is trained.
 
     ``train()`` shows the whole network, ``eval()`` the subnetwork at the target sparsity.
-    ``state_dict()`` is sparse in both. What training needs beside it to go on travels in its
-    metadata, where torch keeps the versions of modules: stock fairseq gives a task no way to load
-    its state on resume, and other tools read the checkpoint as that of any ``wav2vec_ctc``.
+    ``state_dict()`` is sparse in both modes. What training needs beside the weights is a plain
+    dict, which travels in the metadata of the state dict, where torch keeps the versions of
+    modules: stock fairseq gives a task no way to load its state on resume, and other tools read the
+    checkpoint as that of any ``wav2vec_ctc``.
 
     Attributes:
         pruner: prunes this network while it is trained; None in evaluation.
-        options: the task's options of pruning, which checkpoints remember.
-        masters: float32 copies that the optimizer keeps of all weights, which they hold too.
-        resumable: what the checkpoint that was loaded last holds beside the weights, if anything.
+        options: the task's pruning options, which checkpoints remember.
+        masters: float32 copies that the optimizer keeps of all weights; checkpoints hold them too.
+        resumable: what the last loaded checkpoint holds beside the weights; None if nothing.
     """
 
     def __init__(self, cfg: ParpWav2VecCtcConfig, w2v_encoder):
@@ -68,8 +69,7 @@ def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata)
         mask = model.pruner.subnetwork_mask()
         for key in list(state_dict):
             name = encoder_name(key)
-            if name in mask:
-                pruned = ~mask[name].to(state_dict[key].device)
-                state_dict[key] = state_dict[key].masked_fill(pruned, 0)
+            if name in mask:  # one at a time to the CPU: a GPU has no room for two networks
+                state_dict[key] = state_dict[key].cpu().masked_fill(~mask[name].cpu(), 0)
         resumable["pruner"] = model.pruner.state_dict(mask)
     local_metadata[_METADATA_KEY] = resumable

@@ -1,4 +1,4 @@
-"""What PARP is: tensors in, tensors out. Needs torch, never fairseq."""
+"""Pruning itself: tensors in, tensors out. Imports torch, never fairseq."""
 
 import warnings
 from typing import Mapping
@@ -7,22 +7,26 @@ from torch import Tensor
 
 from .arguments import as_pattern, as_seed, as_share
 from .coverage import Coverage
-from .criterion import RandomScores, magnitude
+from .criterion import CriterionError, RandomScores, magnitude
 from .mask import Mask
-from .pattern import parse_pattern
+from .pattern import Pattern, parse_pattern
 from .pruner import Pruner
 from .schedule import Schedule
 from .scope import SCOPES, coverage, prunable_parameters
+from .subnetwork import Subnetwork
 from .weights import require_prunable, require_separate
 from .zeros import sparse_already
 
 __all__ = [
     "SCOPES",
     "Coverage",
+    "CriterionError",
     "Mask",
+    "Pattern",
     "Pruner",
     "RandomScores",
     "Schedule",
+    "Subnetwork",
     "coverage",
     "magnitude",
     "magnitude_mask",
@@ -45,8 +49,8 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
         pattern: ``global``, ``layerwise`` or ``N:M``.
 
     Raises:
-        ValueError: sparsity or pattern out of range or of another type; weights that are infinite
-            or not a number, no dense floating-point tensors, or share memory.
+        ValueError: the sparsity or the pattern is out of range or of another type, or a weight is
+            infinite, not a number, no dense floating-point tensor, or shares memory with another.
     """
     require_prunable(params)
     sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
@@ -59,7 +63,7 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
 def random_mask(
     params: Mapping[str, Tensor], sparsity: float, seed: int = 0, pattern: str = "global"
 ) -> Mask:
-    """Mask that prunes at random: the same for the same seed, names and shapes of any weights.
+    """Mask that prunes at random. It depends on the seed, the names and the shapes alone.
 
     Arguments and errors are those of :func:`magnitude_mask`, but weights of any type will do;
     ``seed`` is a whole number.

@@ -1,4 +1,4 @@
-"""Boolean tensors as one bit an element."""
+"""Boolean tensors packed as one bit for each element."""
 
 import numpy as np
 import torch
@@ -7,10 +7,19 @@ from torch import Tensor
 _PLACES = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
 
 
+def on_cpu(tensor: Tensor) -> bool:
+    """Whether NumPy can work on the tensor's memory.
+
+    Everything else runs as plain torch operations, on any device. This is the only place that
+    decides it, so that a test can run the torch branches without a GPU.
+    """
+    return tensor.device.type == "cpu"
+
+
 def pack(mask: Tensor) -> Tensor:
     """Pack a bool tensor into ``ceil(numel / 8)`` uint8; element 0 is the lowest bit."""
     flat = mask.reshape(-1)
-    if flat.device.type == "cpu":
+    if on_cpu(flat):
         return torch.from_numpy(np.packbits(flat.numpy(), bitorder="little"))
     padding = -flat.numel() % 8
     if padding:
@@ -20,7 +29,7 @@ def pack(mask: Tensor) -> Tensor:
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
     """Undo :func:`pack`: a bool tensor of ``shape``."""
-    if bits.device.type == "cpu":
+    if on_cpu(bits):
         flat = np.unpackbits(bits.numpy(), count=shape.numel(), bitorder="little")
         return torch.from_numpy(flat.view(np.bool_)).view(shape)
     places = _PLACES.to(bits.device)
@@ -29,7 +38,7 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
 
 def popcount(bits: Tensor) -> int:
     """Number of ones in a packed tensor."""
-    if bits.device.type == "cpu":
+    if on_cpu(bits):
         return int(np.count_nonzero(np.unpackbits(bits.numpy())))
     pairs = bits - ((bits >> 1) & 0x55)
     nibbles = (pairs & 0x33) + ((pairs >> 2) & 0x33)

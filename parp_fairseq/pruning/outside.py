@@ -1,4 +1,4 @@
-"""Outside: the values that a mask prunes, taken out of a network and put back, bit for bit."""
+"""Outside: the values that a mask prunes, taken out of weights and put back, bit for bit."""
 
 from typing import Dict, Iterator, Mapping, Tuple
 
@@ -6,24 +6,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bits import popcount, unpack
+from . import bits
 from .mask import INTEGERS, Mask
 
-_PIECE = 1 << 16  # weights whose positions stay in a core's cache
+_PIECE = 1 << 16  # weights whose positions stay in the cache of a core
 
 
 def take(mask: Mask, weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """Name -> the values that ``mask`` prunes, one after another."""
-    return {
-        name: _take(weight.data, mask.packed(name))
-        if _is_plain(weight)
-        else weight.data[~mask[name].to(weight.device)]
-        for name, weight in weights.items()
-    }
+    """Name -> the values that ``mask`` prunes, in the order of the flattened weight."""
+    return {name: take_one(mask, name, weight) for name, weight in weights.items()}
+
+
+def take_one(mask: Mask, name: str, weight: Tensor) -> Tensor:
+    """The values of one weight that ``mask`` prunes, on the weight's device."""
+    if _is_plain(weight):
+        return _take(weight.data, mask.packed(name))
+    return weight.data[~mask[name].to(weight.device)]
 
 
 def put_back(mask: Mask, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Undo pruning: write back what :func:`take` gave, in place."""
+    """Undo pruning: write back what :func:`take` returned, in place."""
     for name, taken in values.items():
         weight = weights[name].data
         if _is_plain(weight):
@@ -33,11 +35,11 @@ def put_back(mask: Mask, weights: Mapping[str, Tensor], values: Mapping[str, Ten
 
 
 def _is_plain(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.is_contiguous()
+    return bits.on_cpu(weight) and weight.is_contiguous()
 
 
 def _take(weight: Tensor, kept: Tensor) -> Tensor:
-    values = torch.empty(weight.numel() - popcount(kept), dtype=weight.dtype)
+    values = torch.empty(weight.numel() - bits.popcount(kept), dtype=weight.dtype)
     target = _numbers(values)
     for piece, positions, place in _pieces(weight, kept):
         np.take(piece, positions, out=target[place], mode="clip")  # "raise" would copy once more
@@ -51,20 +53,20 @@ def _put(weight: Tensor, kept: Tensor, values: Tensor) -> None:
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory as integers, for NumPy knows no bfloat16."""
+    """The tensor's memory as integers, because NumPy has no bfloat16."""
     return tensor.view(-1).view(INTEGERS[tensor.element_size()]).numpy()
 
 
 def _pieces(weight: Tensor, kept: Tensor) -> Iterator[Tuple[np.ndarray, np.ndarray, slice]]:
-    """A piece of the weight, the positions pruned in it, and where their values stand in all.
+    """A piece of the weight, the positions pruned in it, and the place of their values among all.
 
-    By positions it takes a third of the time of a boolean index where about half is pruned; piece
-    by piece it takes no memory to speak of.
+    Positions take a third of the time of a boolean index where about half is pruned. Pieces keep
+    the memory for them small.
     """
-    numbers, bits, done = _numbers(weight), kept.cpu(), 0
+    numbers, packed, done = _numbers(weight), kept.cpu(), 0
     for start in range(0, len(numbers), _PIECE):
         piece = numbers[start : start + _PIECE]
-        flags = unpack(bits[start // 8 : (start + _PIECE) // 8], torch.Size([len(piece)]))
+        flags = bits.unpack(packed[start // 8 : (start + _PIECE) // 8], torch.Size([len(piece)]))
         positions = np.flatnonzero(~flags.numpy())
         yield piece, positions, slice(done, done + len(positions))
         done += len(positions)

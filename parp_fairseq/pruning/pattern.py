@@ -1,91 +1,184 @@
-"""Pattern: over which sets of weights the scores compete.
-
-A pattern is called with weights, a criterion and a sparsity, and yields name and bool tensor of
-each weight, True where it is kept.
-"""
+"""Pattern: which sets of weights compete, and how many of them a sparsity prunes."""
 
 import math
 import re
-from typing import Callable, Iterator, Mapping, Tuple
+from abc import ABC, abstractmethod
+from typing import Dict, Iterator, Mapping, Tuple
 
 import torch
 from torch import Tensor
 
-from .criterion import Criterion
+from .criterion import PIECE, Criterion, whole_scores
+from .mask import Mask
 from .schedule import Schedule
 from .selection import keep_all_but_lowest
 
-Pattern = Callable[[Mapping[str, Tensor], Criterion, float], Iterator[Tuple[str, Tensor]]]
+
+class Pattern(ABC):
+    """Makes masks of a certain structure.
+
+    A subclass says how weights are grouped. It may look at several tensors together, for example
+    at the rows of one and the columns of the next. :func:`criterion.whole_scores` gives it the
+    checked scores of a tensor, :func:`selection.keep_all_but_lowest` the lowest scores of many.
+
+    Attributes:
+        name: as users write it.
+    """
+
+    name: str
+
+    @abstractmethod
+    def __call__(
+        self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float
+    ) -> Iterator[Tuple[str, Tensor]]:
+        """Name and bool tensor of each weight, True where it is kept.
+
+        Raises:
+            ValueError: the pattern cannot prune these weights to this sparsity, or the criterion
+                breaks its contract.
+        """
+
+    @abstractmethod
+    def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
+        """How many elements of ``weights`` (or of a mask) are pruned at this sparsity."""
+
+    def covers(self, name: str) -> bool:
+        """Whether the pattern prunes the parameter of this name; others stay whole."""
+        return True
+
+    def covered(self, params: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Those of ``params`` that the pattern prunes.
+
+        Raises:
+            ValueError: there are none.
+        """
+        covered = {name: param for name, param in params.items() if self.covers(name)}
+        if not covered:
+            found = ", ".join(list(params)[:3])
+            raise ValueError(f"pattern {self.name} prunes none of the parameters {found}")
+        return covered
+
+    def require_fit(self, weights: Mapping[str, Tensor], schedule: Schedule) -> None:  # noqa: B027
+        """Raise ValueError if the pattern cannot prune ``weights`` as ``schedule`` says."""
+
+    def require_followed(self, mask: Mask, sparsity: float) -> None:
+        """Raise ValueError if ``mask`` is not a mask of this pattern at ``sparsity``."""
+        self._require_number(mask, sparsity)
+        self._require_same(mask, dict(mask.items()), sparsity)
+
+    def _require_number(self, mask: Mask, sparsity: float) -> None:
+        expected = self.num_pruned(mask, sparsity)
+        if mask.num_pruned != expected:
+            raise ValueError(
+                f"the mask prunes {mask.num_pruned} of {mask.num_weights} weights, expected "
+                f"{expected} for sparsity {sparsity:g}: the mask's own sparsity is "
+                f"{mask.sparsity!r}"
+            )
+
+    def _require_same(self, mask: Mask, kept: Mapping[str, Tensor], sparsity: float) -> None:
+        """``kept``: tensors of the mask that the pattern can judge by themselves."""
+        # With the mask as scores, the pattern prunes exactly its zeros, if the mask follows it.
+        for name, follows in self(kept, _mask_as_scores, sparsity):
+            keep = kept[name]
+            if not torch.equal(keep, follows):
+                found, expected = int((~keep).sum()), int((~follows).sum())
+                raise ValueError(
+                    f"the mask does not follow the pattern {self.name}: it prunes "
+                    f"{found} of {keep.numel()} weights of {name}, expected {expected}"
+                    + (" in other places" if found == expected else "")
+                )
 
 
-def global_(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
-    """All weights compete with all others: ``round(sparsity * n)`` are pruned."""
-    total = sum(weight.numel() for weight in weights.values())
-    return keep_all_but_lowest(weights, criterion, round(sparsity * total))
+class Global(Pattern):
+    """All weights compete with each other: ``round(sparsity * n)`` are pruned."""
+
+    name = "global"
+
+    def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+        return keep_all_but_lowest(weights, criterion, self.num_pruned(weights, sparsity))
+
+    def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
+        return round(sparsity * _total(weights))
+
+    def require_followed(self, mask: Mask, sparsity: float) -> None:
+        self._require_number(mask, sparsity)
 
 
-def layerwise(weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+class Layerwise(Pattern):
     """Each tensor by itself: ``round(sparsity * n)`` of its n weights are pruned."""
-    for name, weight in weights.items():
-        num_pruned = round(sparsity * weight.numel())
-        yield from keep_all_but_lowest({name: weight}, criterion, num_pruned)
+
+    name = "layerwise"
+
+    def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+        for name, weight in weights.items():
+            num_pruned = round(sparsity * weight.numel())
+            yield from keep_all_but_lowest({name: weight}, criterion, num_pruned)
+
+    def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
+        return sum(round(sparsity * size) for size in _sizes(weights))
+
+    def require_followed(self, mask: Mask, sparsity: float) -> None:
+        self._require_number(mask, sparsity)
+        for name, keep in mask.items():
+            self._require_same(mask, {name: keep}, sparsity)
 
 
-class NOfM:
-    """N of every M weights that follow one another along the input dimension (dim 1) are kept."""
+class NOfM(Pattern):
+    """N of every M consecutive weights along the input dimension (dim 1) are kept."""
 
     def __init__(self, n: int, m: int):
         self.n, self.m = n, m
-        self.__name__ = f"{n}:{m}"
+        self.name = f"{n}:{m}"
 
     def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
         if sparsity == 0:
             return keep_all_but_lowest(weights, criterion, 0)
-        self.require_fit(weights, sparsity)
+        self._require_fit(weights, sparsity)
         return ((name, self._keep(name, w, criterion)) for name, w in weights.items())
 
-    def require_fit(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
-        """Raise ValueError at another sparsity than 1 - N / M, or where M does not divide dim 1."""
-        share = (self.m - self.n) / self.m
-        if not math.isclose(sparsity, share):
+    def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
+        return _total(weights) * (self.m - self.n) // self.m if sparsity else 0
+
+    def covers(self, name: str) -> bool:
+        """Biases have no input dimension."""
+        return not name.endswith("bias")
+
+    def require_fit(self, weights: Mapping[str, Tensor], schedule: Schedule) -> None:
+        if schedule.sparsity == 0:
+            return
+        if schedule.grows:
             raise ValueError(
-                f"pattern {self.n}:{self.m} prunes a share of {share}: "
-                f"expected that sparsity, found {sparsity}"
+                f"pattern {self.name} has the same sparsity from the start: expected no "
+                f"initial_sparsity, found {schedule.initial_sparsity}"
+            )
+        self._require_fit(weights, schedule.sparsity)
+
+    def require_followed(self, mask: Mask, sparsity: float) -> None:
+        self._require_number(mask, sparsity)
+        for name, keep in mask.items():
+            self._require_same(mask, {name: keep}, sparsity)
+
+    def _require_fit(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
+        share = (self.m - self.n) / self.m
+        # The pattern alone decides how many weights it prunes: 0.667 is how people write 2/3.
+        if not math.isclose(sparsity, share, abs_tol=5e-4):
+            raise ValueError(
+                f"pattern {self.name} prunes {self.m - self.n} of every {self.m} weights: "
+                f"expected sparsity {share:.4g}, found {sparsity:g}"
             )
         for name, weight in weights.items():
             if weight.dim() < 2 or weight.size(1) % self.m:
                 raise ValueError(
-                    f"pattern {self.n}:{self.m} needs an input dimension that {self.m} divides: "
-                    f"{name} has shape {tuple(weight.shape)}"
+                    f"pattern {self.name} needs an input dimension that is a multiple of "
+                    f"{self.m}: {name} has shape {tuple(weight.shape)}"
                 )
 
     def _keep(self, name: str, weight: Tensor, criterion: Criterion) -> Tensor:
-        # A copy of each piece, for the next one may be written over it.
-        scores = torch.cat([piece.clone() for piece in criterion(name, weight)])
-        scores = scores.view(weight.shape).movedim(1, -1)
-        if not scores.isfinite().all():
-            raise ValueError(f"{name} holds values that are infinite or not a number")
+        scores = whole_scores(criterion, name, weight).movedim(1, -1)
         groups = scores.reshape(-1, self.m)
         lowest = groups.argsort(dim=1, stable=True)[:, : self.m - self.n]
         keep = torch.ones_like(groups, dtype=torch.bool).scatter_(1, lowest, False)
         return keep.view(scores.shape).movedim(-1, 1).contiguous()
-
-
-def require_fit(pattern: Pattern, weights: Mapping[str, Tensor], schedule: Schedule) -> None:
-    """Raise ValueError where ``pattern`` cannot prune ``weights`` as ``schedule`` says."""
-    if not isinstance(pattern, NOfM) or schedule.sparsity == 0:
-        return
-    if schedule.grows:
-        raise ValueError(
-            f"pattern {pattern.n}:{pattern.m} has the same sparsity from the start: expected no "
-            f"initial_sparsity, found {schedule.initial_sparsity}"
-        )
-    pattern.require_fit(weights, schedule.sparsity)
-
-
-def prunes_biases(bias: bool, pattern: str) -> bool:
-    """Whether biases are pruned where they may be: the pattern N:M needs an input dimension."""
-    return bias and pattern in ("global", "layerwise")
 
 
 def parse_pattern(pattern: str) -> Pattern:
@@ -94,13 +187,24 @@ def parse_pattern(pattern: str) -> Pattern:
     Raises:
         ValueError: anything else, or not 0 < N < M.
     """
-    if pattern == "global":
-        return global_
-    if pattern == "layerwise":
-        return layerwise
+    for known in (Global(), Layerwise()):
+        if pattern == known.name:
+            return known
     numbers = re.fullmatch(r"(\d+):(\d+)", pattern)
     if numbers and 0 < int(numbers[1]) < int(numbers[2]):
         return NOfM(int(numbers[1]), int(numbers[2]))
     raise ValueError(
         f"unknown pattern {pattern!r}: expected global, layerwise or N:M with 0 < N < M"
     )
+
+
+def _mask_as_scores(name: str, keep: Tensor) -> Iterator[Tensor]:
+    return (piece.float() for piece in keep.reshape(-1).split(PIECE))
+
+
+def _sizes(weights: Mapping[str, Tensor]):
+    return (weight.numel() for weight in weights.values())
+
+
+def _total(weights: Mapping[str, Tensor]) -> int:
+    return sum(_sizes(weights))

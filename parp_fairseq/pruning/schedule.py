@@ -1,4 +1,4 @@
-"""Schedule: when weights are pruned again, and how sparse the network is by then."""
+"""Schedule: when weights are pruned again, and how sparse the network is then."""
 
 import math
 from dataclasses import dataclass
@@ -44,8 +44,7 @@ class Schedule:
         if self.grows and self.ramp_updates < 1:
             raise ValueError(
                 f"ramp_updates is {self.ramp_updates}: expected at least 1 update to grow from "
-                f"initial_sparsity {self.initial_sparsity} to sparsity {self.sparsity}; "
-                "null takes optimization.max_update"
+                f"initial_sparsity {self.initial_sparsity} to sparsity {self.sparsity}"
             )
         for option, value in (
             ("prune_interval", self.interval),
@@ -68,11 +67,16 @@ class Schedule:
         return self.sparsity + (self.initial_sparsity - self.sparsity) * left
 
     def due_after_update(self, update: int) -> bool:
-        """Whether to re-prune once ``update`` updates are done."""
+        """Whether to re-prune once ``update`` updates are done.
+
+        At the end of a ramp too: what follows trains at the target.
+        """
+        if self.grows and update == self.ramp_updates:
+            return True
         return self.interval is not None and update % self.interval == 0
 
     def due_before_epoch(self, epoch: int, pruned_in_epoch: int) -> bool:
-        """Whether to re-prune as ``epoch`` (from 1) begins; the last to prune was another."""
+        """Whether to re-prune as ``epoch`` (from 1) begins, if it has not been done for it yet."""
         return (
             self.epochs is not None and epoch != pruned_in_epoch and (epoch - 1) % self.epochs == 0
         )

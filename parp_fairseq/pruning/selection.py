@@ -1,25 +1,40 @@
 """Selection: the k lowest scores among many weights, exactly, without joining or sorting them.
 
-Floats that are not negative are ordered as their bit patterns are, so scores are compared as
-integers. A sample of the weights gives a bracket, in which the k-th lowest score should lie. One
-pass marks the scores from the bracket on, and collects the few inside it; the lowest of these lose
-their marks. Where the bracket missed the k-th, or holds too many (equal scores), two histograms
-find it, over the upper and then the lower half of the bits, and one more pass compares.
+Scores are compared as integers, the keys, which have the order of the floats (see :func:`_keys`).
+A sample of the scores gives a bracket that should contain the k-th lowest key. One pass marks the
+keys from the bracket on and collects the few inside it; the lowest of these lose their marks. Where
+the bracket missed the k-th key, or holds too many (equal scores), histograms over 16 bits at a time
+find it, and one more pass compares.
 """
 
-from itertools import chain
 from typing import Iterator, List, Mapping, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .bits import pack, unpack
-from .criterion import Criterion
+from . import bits
+from .criterion import Criterion, broken, not_finite, scores_of
 
-_INFINITY = 0x7F800000  # bit pattern of inf; those of NaN lie above it
-_SAMPLED = 257  # the sample has every so manieth weight; a prime, to come upon all columns
-_COLLECTED = 1 << 16  # scores of one weight inside the bracket at the most, or 1/32 of it
+_SAMPLED = 257  # the sample holds every 257th score; a prime number, so that it meets all columns
+_COLLECTED = 1 << 16  # most scores of one weight inside the bracket, or 1/32 of the weight
+_BINS = 1 << 16
+
+Keys = Union[np.ndarray, Tensor]  # on the CPU NumPy, which takes half of torch's time
+
+
+class _Width(NamedTuple):
+    """The integers that scores of one floating-point type are compared as."""
+
+    score: torch.dtype
+    key: torch.dtype
+    infinity: int  # bit pattern; above it are NaN, and as unsigned numbers all negative floats
+    shifts: Tuple[int, ...]  # of each 16 bits of a key, from the highest
+
+
+_SINGLE = _Width(torch.float32, torch.int32, 0x7F800000, (16, 0))
+_DOUBLE = _Width(torch.float64, torch.int64, 0x7FF0000000000000, (48, 32, 16, 0))
+_UNSIGNED = {torch.int32: np.uint32, torch.int64: np.uint64}
 
 
 def keep_all_but_lowest(
@@ -27,32 +42,45 @@ def keep_all_but_lowest(
 ) -> Iterator[Tuple[str, Tensor]]:
     """Name and bool tensor of each weight, False at the ``num_pruned`` lowest scores of all.
 
-    Equal scores are resolved by position: of two, the one that comes first is pruned first.
+    Equal scores are resolved by position: the first one is pruned first.
 
     Raises:
-        ValueError: a score is infinite or not a number.
+        ValueError: a weight is infinite or not a number, or ``num_pruned`` is out of range.
+        CriterionError: the criterion breaks its contract; see :mod:`criterion`.
     """
     total = sum(weight.numel() for weight in weights.values())
     if not 0 <= num_pruned <= total:
         raise ValueError(f"cannot prune {num_pruned} of {total} weights")
     if num_pruned == 0:
         return ((name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items())
-    looks = _look(weights, criterion, *_bracket(weights, criterion, num_pruned / total))
+    sample = _sample(weights, criterion)
+    width = _DOUBLE if any(s.dtype == torch.float64 for s in sample) else _SINGLE
+    low, high = _bracket(sample, width, num_pruned / total)
+    looks = _look(weights, criterion, width, low, high)
     if len(looks) == len(weights):
         missing = num_pruned - sum(look.below for look in looks)
         if 0 < missing <= sum(len(look.inside) for look in looks):
             return _settle(weights, looks, missing)
-    return _compare(weights, criterion, *_search(weights, criterion, num_pruned))
+    return _compare(weights, criterion, width, *_search(weights, criterion, width, num_pruned))
 
 
-def _bracket(weights: Mapping[str, Tensor], criterion: Criterion, share: float) -> Tuple[int, int]:
-    """Bit patterns between which the quantile ``share`` lies, but for a chance of 1 in 10,000."""
-    samples = [
-        scores.cpu().clone()
-        for name, weight in weights.items()
-        for scores in criterion(name, weight.detach().reshape(-1)[::_SAMPLED])
-    ]
-    ordered = torch.cat(samples).view(torch.int32).sort().values
+def _sample(weights: Mapping[str, Tensor], criterion: Criterion) -> List[Tensor]:
+    """About one of every ``_SAMPLED`` scores, on the CPU."""
+    parts = []
+    for name, weight in weights.items():
+        if hasattr(criterion, "sample"):
+            parts.append(criterion.sample(name, weight, _SAMPLED).cpu())
+            continue
+        start = 0
+        for scores in scores_of(criterion, name, weight):
+            parts.append(scores[-start % _SAMPLED :: _SAMPLED].cpu().clone())
+            start += len(scores)
+    return parts
+
+
+def _bracket(sample: List[Tensor], width: _Width, share: float) -> Tuple[int, int]:
+    """Keys that enclose the quantile ``share`` of all scores in all but 1 of 10,000 cases."""
+    ordered = _ordered(torch.cat([part.to(width.score) for part in sample]), width).sort().values
     last, rank = ordered.numel() - 1, ordered.numel() * share
     spread = 4 * (rank * (1 - share)) ** 0.5 + 2
     return int(ordered[max(0, int(rank - spread))]), int(ordered[min(last, int(rank + spread))])
@@ -62,46 +90,45 @@ class _Look(NamedTuple):
     """What one pass over a weight found."""
 
     marks: Tensor  # packed: True from the bracket on
-    below: int  # how many scores lie below the bracket
+    below: int  # number of scores below the bracket
     positions: Tensor  # of the scores inside it
-    inside: Tensor  # their bit patterns
+    inside: Tensor  # their keys
 
 
-def _look(weights: Mapping[str, Tensor], criterion: Criterion, low: int, high: int) -> List[_Look]:
-    """A pass over all weights, given up at one that has too many scores in the bracket."""
+def _look(
+    weights: Mapping[str, Tensor], criterion: Criterion, width: _Width, low: int, high: int
+) -> List[_Look]:
+    """One pass over all weights; it stops at a weight with too many scores in the bracket."""
     largest = max(weight.numel() for weight in weights.values())
-    # Taken once, for memory taken and given back among what stays would be in pieces by the end.
+    # Allocated once: buffers that come and go between the results would fragment the memory.
     buffers = {
-        device: _fast(torch.empty(2, largest, dtype=torch.bool, device=device))
+        device: torch.empty(2, largest, dtype=torch.bool, device=device)
         for device in {weight.device for weight in weights.values()}
     }
     looks = []
     for name, weight in weights.items():
-        lib = np if weight.device.type == "cpu" else torch
+        lib = np if bits.on_cpu(weight) else torch
         marks, flags = buffers[weight.device][:, : weight.numel()]
+        if lib is np:
+            marks, flags = marks.numpy(), flags.numpy()
         positions, inside, start = [], [], 0
-        for bits in _finite(name, weight, criterion):
-            marked, flagged = marks[start : start + len(bits)], flags[: len(bits)]
-            lib.greater_equal(bits, low, out=marked)
-            lib.less_equal(bits, high, out=flagged)
+        for keys in _keys(name, weight, criterion, width):
+            marked, flagged = marks[start : start + len(keys)], flags[: len(keys)]
+            lib.greater_equal(keys, low, out=marked)
+            lib.less_equal(keys, high, out=flagged)
             lib.logical_and(marked, flagged, out=flagged)
             found = flagged.nonzero()
             found = found[0] if lib is np else found.view(-1)
-            inside.append(bits[found])
+            inside.append(keys[found])
             found += start
             positions.append(found)
-            start += len(bits)
+            start += len(keys)
         if sum(map(len, inside)) > max(_COLLECTED, len(marks) // 32):
             break
         below = len(marks) - int(lib.count_nonzero(marks))
         found = (torch.as_tensor(lib.concatenate(parts)) for parts in (positions, inside))
-        looks.append(_Look(pack(torch.as_tensor(marks)), below, *found))
+        looks.append(_Look(bits.pack(torch.as_tensor(marks)), below, *found))
     return looks
-
-
-def _fast(tensor: Tensor) -> Union[np.ndarray, Tensor]:
-    """On the CPU as NumPy's, which compares and selects in half of torch's time."""
-    return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 def _settle(
@@ -115,29 +142,31 @@ def _settle(
     pruned[equal[: num_pruned - int(pruned.sum())]] = True
     parts = pruned.split([len(look.inside) for look in looks])
     for (name, weight), part in zip(weights.items(), parts):
-        look = looks.pop(0)  # with it goes its memory
-        keep = unpack(look.marks, weight.shape)
+        look = looks.pop(0)  # frees its memory
+        keep = bits.unpack(look.marks, weight.shape)
         keep.view(-1)[look.positions[part.to(weight.device)]] = False
         yield name, keep
 
 
-def _search(weights: Mapping[str, Tensor], criterion: Criterion, k: int) -> Tuple[int, int, int]:
-    """Bit pattern of the k-th lowest score, how many equal scores to prune, how many there are."""
-
-    def everything() -> Iterator[Tensor]:
-        pieces = (_finite(*item, criterion) for item in weights.items())
-        return map(torch.as_tensor, chain.from_iterable(pieces))
-
-    upper = torch.zeros(1 << 15, dtype=torch.int64)
-    for bits in everything():
-        upper += torch.bincount(bits >> 16, minlength=len(upper)).cpu()
-    high, below = _bin_of(upper, k)
-    lower = torch.zeros(1 << 16, dtype=torch.int64)
-    for bits in everything():
-        inside = bits[(bits >> 16) == high] & 0xFFFF
-        lower += torch.bincount(inside, minlength=len(lower)).cpu()
-    low, inside_below = _bin_of(lower, k - below)
-    return (high << 16) | low, k - below - inside_below, int(lower[low])
+def _search(
+    weights: Mapping[str, Tensor], criterion: Criterion, width: _Width, k: int
+) -> Tuple[int, int, int]:
+    """The k-th lowest key, how many scores equal to it to prune, and how many there are."""
+    prefix, below, equal = 0, 0, 0
+    for level, shift in enumerate(width.shifts):
+        counts = torch.zeros(_BINS, dtype=torch.int64)
+        for name, weight in weights.items():
+            for keys in map(torch.as_tensor, _keys(name, weight, criterion, width)):
+                if level == 0:  # the highest bits have a sign
+                    digits = (keys >> shift) + _BINS // 2
+                else:
+                    inside = keys[(keys >> (shift + 16)) == prefix]
+                    digits = (inside >> shift) & (_BINS - 1)
+                counts += torch.bincount(digits, minlength=_BINS).cpu()
+        digit, lower = _bin_of(counts, k - below)
+        below, equal = below + lower, int(counts[digit])
+        prefix = digit - _BINS // 2 if level == 0 else (prefix << 16) | digit
+    return prefix, k - below, equal
 
 
 def _bin_of(counts: Tensor, k: int) -> Tuple[int, int]:
@@ -148,31 +177,67 @@ def _bin_of(counts: Tensor, k: int) -> Tuple[int, int]:
 
 
 def _compare(
-    weights: Mapping[str, Tensor], criterion: Criterion, threshold: int, pruned: int, equal: int
+    weights: Mapping[str, Tensor],
+    criterion: Criterion,
+    width: _Width,
+    threshold: int,
+    pruned: int,
+    equal: int,
 ) -> Iterator[Tuple[str, Tensor]]:
     """Prune what is below ``threshold``, and the first ``pruned`` of the ``equal`` scores at it."""
     for name, weight in weights.items():
         keep = torch.empty(weight.numel(), dtype=torch.bool, device=weight.device)
         start = 0
-        for scores in criterion(name, weight):
-            bits = scores.view(torch.int32)
-            piece = keep[start : start + len(bits)]
-            start += len(bits)
-            if not 0 < pruned < equal:  # all of one kind from here on
-                torch.gt(bits, threshold if pruned else threshold - 1, out=piece)
+        for keys in map(torch.as_tensor, _keys(name, weight, criterion, width)):
+            piece = keep[start : start + len(keys)]
+            start += len(keys)
+            if not 0 < pruned < equal:  # all that are left are treated alike
+                torch.gt(keys, threshold if pruned else threshold - 1, out=piece)
                 continue
-            torch.gt(bits, threshold, out=piece)
-            positions = (bits == threshold).nonzero().view(-1)
+            torch.gt(keys, threshold, out=piece)
+            positions = (keys == threshold).nonzero().view(-1)
             piece[positions[pruned:]] = True
             pruned, equal = max(0, pruned - len(positions)), equal - len(positions)
         yield name, keep.view(weight.shape)
 
 
-def _finite(name: str, weight: Tensor, criterion: Criterion) -> Iterator[Union[np.ndarray, Tensor]]:
-    """The bit patterns of the scores of a weight, piece by piece."""
-    integers = np.int32 if weight.device.type == "cpu" else torch.int32
-    for scores in criterion(name, weight):
-        bits = _fast(scores).view(integers)
-        if len(bits) and bits.max() >= _INFINITY:
-            raise ValueError(f"{name} holds values that are infinite or not a number")
-        yield bits
+def _keys(name: str, weight: Tensor, criterion: Criterion, width: _Width) -> Iterator[Keys]:
+    """The keys of the scores of a weight, piece by piece.
+
+    Raises:
+        ValueError: a score is infinite or not a number.
+    """
+    for scores in scores_of(criterion, name, weight):
+        if scores.dtype != width.score:
+            scores = _converted(scores, criterion, name, width)
+        if not len(scores):
+            is_plain = True
+        elif bits.on_cpu(scores):
+            unsigned = scores.numpy().view(_UNSIGNED[width.key])
+            is_plain = unsigned.max() < width.infinity  # no sign bit either: one pass tells both
+        else:
+            lowest, highest = scores.view(width.key).aminmax()
+            is_plain = bool((lowest >= 0) & (highest < width.infinity))
+        if is_plain:
+            keys = scores.view(width.key)
+        elif scores.isfinite().all():
+            keys = _ordered(scores, width)
+        else:
+            raise not_finite(criterion, name, weight)
+        yield keys.numpy() if bits.on_cpu(keys) else keys
+
+
+def _ordered(scores: Tensor, width: _Width) -> Tensor:
+    """Integers in the order of the floats, with one integer for 0.0 and -0.0.
+
+    Floats that are not negative are ordered as their bit patterns are. Those of negative floats
+    grow with the magnitude, from the lowest integer on, so they are subtracted from it.
+    """
+    patterns = scores.view(width.key)
+    return torch.where(patterns < 0, torch.iinfo(width.key).min - patterns, patterns)
+
+
+def _converted(scores: Tensor, criterion: Criterion, name: str, width: _Width) -> Tensor:
+    if width is _SINGLE:  # an earlier call returned another type
+        raise broken(criterion, f"returned float64 scores for {name}, and float32 scores before")
+    return scores.to(width.score)

@@ -1,5 +1,6 @@
 """The options of the task ``parp``, and the pruner that they describe."""
 
+import logging
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Dict, Mapping, Optional
@@ -18,7 +19,10 @@ from parp_fairseq.pruning import (
     parse_pattern,
     prunable_parameters,
 )
-from parp_fairseq.pruning.pattern import prunes_biases
+
+from .frozen import frozen_parameters
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,22 +39,23 @@ class ParpConfig(AudioFinetuningConfig):
     initial_sparsity: Optional[float] = field(
         default=None,
         metadata={
-            "help": "PARP-P: sparsity of the first prune, at most `sparsity`; later prunes grow to "
-            "`sparsity`. Not given: `sparsity` from the start (PARP)"
+            "help": "PARP-P: sparsity of the first prune, at most `sparsity`, to which re-prunes "
+            "raise it. Not given: `sparsity` from the start (PARP)"
         },
     )
     sparsity_ramp: ChoiceEnum(["linear", "cubic"]) = field(
         default="linear",
         metadata={
-            "help": "PARP-P: how sparsity grows from `initial_sparsity` to `sparsity`; cubic is "
-            "fast first and slow near the end (Zhu & Gupta, 2017)"
+            "help": "PARP-P: how the sparsity grows from `initial_sparsity` to `sparsity`: linear, "
+            "or cubic, which is fast at first and slow near the end (Zhu & Gupta, 2017)"
         },
     )
     ramp_updates: Optional[int] = field(
         default=None,
         metadata={
-            "help": "PARP-P: updates until `sparsity` is reached. Not given: "
-            "optimization.max_update"
+            "help": "PARP-P: updates until `sparsity` is reached, at most optimization.max_update; "
+            "there the network is re-pruned in any case. Not given: half of "
+            "optimization.max_update, so that the second half trains at `sparsity`"
         },
     )
     prune_interval: int = field(
@@ -63,15 +68,15 @@ class ParpConfig(AudioFinetuningConfig):
     prune_interval_epochs: Optional[int] = field(
         default=None,
         metadata={
-            "help": "epochs between two re-prunes, as the paper's authors count; overrides "
-            "`prune_interval`"
+            "help": "epochs between two re-prunes, which is how the paper's authors count; "
+            "overrides `prune_interval`"
         },
     )
     adjust: bool = field(
         default=True,
         metadata={
-            "help": "true: pruned weights keep training and the mask is renewed (PARP). false: the "
-            "first mask stays fixed (RP, MPI, OMP, IMP)"
+            "help": "true: pruned weights keep training and re-prunes renew the mask (PARP). "
+            "false: the first mask stays fixed (RP, MPI, OMP, IMP)"
         },
     )
     mask_file: Optional[str] = field(
@@ -91,8 +96,9 @@ class ParpConfig(AudioFinetuningConfig):
     prune_pattern: str = field(
         default="global",
         metadata={
-            "help": "over which sets weights compete: global, layerwise (`sparsity` in every "
-            "tensor), or N:M such as 2:4 (N of every M kept along the input; biases stay whole)"
+            "help": "over which sets weights compete: global (all together), layerwise "
+            "(`sparsity` in every tensor), or N:M such as 2:4 (N of every M kept along the input; "
+            "biases stay whole). N:M has a sparsity of its own, to which `sparsity` must be set"
         },
     )
     prune_scope: str = field(
@@ -107,7 +113,7 @@ class ParpConfig(AudioFinetuningConfig):
         default=True,
         metadata={"help": "whether biases inside the scope are pruned too"},
     )
-    # Told by other parts of the config; without a help text they are no options of the task.
+    # Taken from other parts of the config. Without a help text they are not options of the task.
     seed: int = II("common.seed")
     max_update: int = II("optimization.max_update")
     train_subset: str = II("dataset.train_subset")
@@ -125,20 +131,35 @@ PRUNING_OPTIONS = [
 
 
 def build_schedule(cfg: ParpConfig) -> Schedule:
-    """The schedule that the options describe; ValueError names an option out of range."""
+    """The schedule that the options describe.
+
+    Raises:
+        ValueError: an option is out of range; the message names it.
+    """
     by_epochs = cfg.prune_interval_epochs is not None
-    return Schedule(
-        sparsity=cfg.sparsity,
-        initial_sparsity=cfg.initial_sparsity,
-        ramp=str(cfg.sparsity_ramp),
-        ramp_updates=cfg.max_update if cfg.ramp_updates is None else cfg.ramp_updates,
-        interval=None if by_epochs else cfg.prune_interval,
-        epochs=cfg.prune_interval_epochs,
-    )
+    try:
+        return Schedule(
+            sparsity=cfg.sparsity,
+            initial_sparsity=cfg.initial_sparsity,
+            ramp=str(cfg.sparsity_ramp),
+            ramp_updates=_ramp_updates(cfg),
+            interval=None if by_epochs else cfg.prune_interval,
+            epochs=cfg.prune_interval_epochs,
+        )
+    except ValueError as error:
+        unlimited = cfg.ramp_updates is None and not cfg.max_update
+        hint = "; without it, optimization.max_update must be set" if unlimited else ""
+        raise ValueError(f"task.{error}{hint}") from None
+
+
+def _ramp_updates(cfg: ParpConfig) -> int:
+    # Half: the recipes begin to lower the learning rate there, and the other half of the run trains
+    # the subnetwork that is kept. The paper does not say where its ramp ends.
+    return (cfg.max_update + 1) // 2 if cfg.ramp_updates is None else cfg.ramp_updates
 
 
 def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
-    """The options of pruning, as plain values; where the sparsity grows, until when."""
+    """The pruning options as plain values; for a growing sparsity, with the length of its ramp."""
     options = {name: cfg[name] for name in PRUNING_OPTIONS}
     schedule = build_schedule(cfg)
     if schedule.grows:
@@ -146,27 +167,74 @@ def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
     return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
 
 
-def require_unchanged(cfg: ParpConfig, before: Mapping[str, Any]) -> None:
-    """Raise ValueError where a run is resumed with other options of pruning than it had."""
+def require_unchanged(cfg: ParpConfig, pruner: Pruner, before: Mapping[str, Any]) -> None:
+    """Check the options of a run that is resumed.
+
+    A mask file is compared by its content; it may have moved.
+
+    Args:
+        cfg: the options of now.
+        pruner: their pruner, before it has loaded anything.
+        before: what the checkpoint holds beside the weights.
+
+    Raises:
+        ValueError: an option of pruning, or the mask in the mask file, is another one.
+    """
     for name, value in pruning_options(cfg).items():
-        if name in before and before[name] != value:
-            raise ValueError(
-                f"task.{name} is {value!r}, but the run that would be resumed has {before[name]!r}:"
-                " set it back, or begin anew from its weights with checkpoint.reset_optimizer=true"
-            )
+        found = before["options"].get(name, value)
+        if name == "mask_file" and value and found:
+            saved = before.get("pruner", {}).get("initial_mask")
+            if saved is None or Mask.from_state_dict(saved) == pruner.initial_mask:
+                continue
+            value = f"{value} with another mask than {found} had"
+        elif found == value:
+            continue
+        raise ValueError(
+            f"task.{name} is {value!r}, but the run to be resumed has {found!r}: set it back, or "
+            "start a new run from its weights with checkpoint.reset_optimizer=true"
+        )
 
 
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
-    """The pruner of ``model`` that the options describe; ValueError names what does not fit."""
+    """The pruner of ``model`` that the options describe.
+
+    Raises:
+        ValueError: an option does not fit the model or the run; the message names it.
+    """
+    schedule = build_schedule(cfg)
+    if schedule.grows and 0 < cfg.max_update < schedule.ramp_updates:
+        raise ValueError(
+            f"task.ramp_updates is {schedule.ramp_updates}: expected at most "
+            f"optimization.max_update, which is {cfg.max_update}, or the run ends before it "
+            f"reaches sparsity {cfg.sparsity}"
+        )
+    params = prunable_parameters(model, cfg.prune_scope, cfg.prune_bias)
     pattern = parse_pattern(cfg.prune_pattern)
-    has_biases = prunes_biases(cfg.prune_bias, cfg.prune_pattern)
     criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
-    params = prunable_parameters(model, cfg.prune_scope, has_biases)
-    pruner = Pruner(params, build_schedule(cfg), criterion, pattern, cfg.adjust)
+    pruner = Pruner(params, schedule, criterion, pattern, cfg.adjust)
     if cfg.mask_file:
         mask = Mask.load(cfg.mask_file)
         try:
             pruner.start_from(mask)
         except ValueError as error:
             raise ValueError(f"mask file {cfg.mask_file}: {error}") from None
+    if pruner.prunes:
+        _check_frozen(cfg, pruner, frozen_parameters(model, pruner.params, cfg.max_update))
     return pruner
+
+
+def _check_frozen(cfg: ParpConfig, pruner: Pruner, frozen: Mapping[str, str]) -> None:
+    """A mask that moves needs weights that train; to a fixed one it makes no difference."""
+    if not frozen:
+        return
+    name, reason = next(iter(frozen.items()))
+    message = (
+        f"task.prune_scope={cfg.prune_scope} covers {len(frozen)} of {len(pruner.params)} "
+        f"parameters that are not trained, such as {name} ({reason})"
+    )
+    if pruner.adjust:
+        raise ValueError(
+            f"{message}: their mask would never change. Train them, choose a task.prune_scope "
+            "without them, or keep the mask fixed with task.adjust=false"
+        )
+    logger.warning(f"{message}: they are pruned, and the rest of them stays as it is")

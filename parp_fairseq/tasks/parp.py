@@ -5,7 +5,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -20,7 +20,7 @@ from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
-from .agreement import require_agreement
+from .agreement import failing_together, require_agreement
 from .corpora import options_for
 from .labels import load_dictionary, require_split
 from .master_weights import all_masters, master_weights, restore_masters
@@ -31,6 +31,7 @@ from .options import (
     pruning_options,
     require_unchanged,
 )
+from .prune_log import PruneLog
 from .recovery import mend_last_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -54,11 +55,11 @@ class ParpTask(AudioFinetuningTask):
 
     def __init__(self, cfg: ParpConfig):
         super().__init__(cfg)
-        build_schedule(cfg)  # options out of range are told before anything is loaded
+        build_schedule(cfg)  # options out of range are reported before anything is loaded
         self.pruner: Optional[Pruner] = None
+        self.prune_log: Optional[PruneLog] = None
         self.epoch = 1
         self.has_begun = False
-        self.prune_seconds: List[float] = []
 
     @classmethod
     def add_args(cls, parser: ArgumentParser):
@@ -91,6 +92,7 @@ class ParpTask(AudioFinetuningTask):
                 )
             self.model = model
             self.pruner = model.pruner = build_pruner(self.cfg, model)
+            self.prune_log = PruneLog(self.pruner)
             model.options = pruning_options(self.cfg)
         return model
 
@@ -150,16 +152,27 @@ class ParpTask(AudioFinetuningTask):
         return output
 
     def optimizer_step(self, optimizer, model, update_num: int):
-        scaler = optimizer.scaler if isinstance(optimizer, AMPOptimizer) else None
-        scale = scaler and scaler.get_scale()
-        super().optimizer_step(optimizer, model, update_num)
-        if scaler and scaler.get_scale() < scale:
-            return  # AMP calls the hook after an overflow too, and has skipped the step
-        done = update_num + 1
+        if not self._step(optimizer, model, update_num):
+            return
+        done = self.prune_log.update = update_num + 1
+        if self.pruner.fixed:
+            self.pruner.enforce(master_weights(optimizer, self.pruner.params))
         if self._adjusts and self.pruner.schedule.due_after_update(done):
             self._prune(optimizer, done)
         if self.pruner.prunes and done == self.cfg.max_update:
-            self._summarise(done)
+            self.prune_log.ends()
+
+    def _step(self, optimizer, model, update_num: int) -> bool:
+        """The stock optimizer step; returns whether the weights were updated."""
+        if not isinstance(optimizer, AMPOptimizer):
+            super().optimizer_step(optimizer, model, update_num)
+            return True
+        # fairseq's AMP unscales the gradients of optimizer.optimizer to clip them, and then steps
+        # with optimizer.fp32_optimizer, for which the scaler unscales the same gradients again.
+        scaler, scale = optimizer.scaler, optimizer.scaler.get_scale()
+        scaler.step(optimizer.optimizer)
+        scaler.update()
+        return scaler.get_scale() >= scale  # fairseq calls this after an overflow too
 
     @property
     def _adjusts(self) -> bool:
@@ -174,58 +187,53 @@ class ParpTask(AudioFinetuningTask):
         masters = master_weights(optimizer, self.pruner.params)
         self.model.masters = all_masters(optimizer)
         if update_num > 0 and resumable is not None:
-            require_unchanged(self.cfg, resumable["options"])
+            require_unchanged(self.cfg, self.pruner, resumable)
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
-                self.pruner.resume(resumable["pruner"], masters)
+                self.pruner.load(resumable["pruner"], masters)
             restore_masters(optimizer, resumable["masters"])
         if self.pruner.prunes and not self.pruner.started:
-            self.pruner.start(masters)
+            with failing_together(self._device()):
+                self._start(masters)
             require_agreement(self.pruner.mask, self._device())
             self.pruner.pruned_in_epoch = self.epoch
-            self._report(update_num)
-        # Last of all: where memory runs out before, fairseq goes on, and it has to begin again.
+            self.prune_log.pruned(update_num)
+        self.prune_log.update = update_num
+        # Last of all: where memory runs out before, fairseq goes on, and this has to run again.
         self.model.resumable = None
         self.has_begun = True
 
+    def _start(self, masters) -> None:
+        try:
+            self.pruner.start(masters)
+        except ValueError as error:
+            if self.pruner.initial_mask is not None and self.pruner.initial_mask.emptied:
+                layerwise = self.cfg.prune_pattern == "global"
+                hint = ", or task.prune_pattern=layerwise" if layerwise else ""
+                raise ValueError(f"{error}: expected a lower task.sparsity{hint}") from None
+            raise
+
     def _prune(self, optimizer, update: int) -> None:
         start = time.perf_counter()
-        self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
+        with failing_together(self._device()):
+            self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
         require_agreement(self.pruner.mask, self._device())
-        self.prune_seconds.append(time.perf_counter() - start)
-        self._report(update, self.prune_seconds[-1])
+        self.prune_log.seconds.append(time.perf_counter() - start)
+        self.prune_log.pruned(update, self.prune_log.seconds[-1])
 
     def _device(self) -> torch.device:
         return next(iter(self.pruner.params.values())).device
 
-    def _report(self, update: int, seconds: float = 0.0) -> None:
-        mask = self.pruner.mask
-        logger.info(
-            f"pruned {mask.num_pruned:,} of {mask.num_weights:,} weights at update {update}: "
-            f"target sparsity {self.pruner.schedule.sparsity_at(update):.4f}, "
-            f"sparsity {mask.sparsity:.4f}, mask_iou {self.pruner.mask_iou:.4f}, "
-            f"revived {self.pruner.revived:.4f}, {seconds:.3f} s"
-        )
-
-    def _summarise(self, update: int) -> None:
-        mask, schedule = self.pruner.mask, self.pruner.schedule
-        logger.info(
-            f"pruning ends at update {update}: {len(self.prune_seconds)} re-prunes took "
-            f"{sum(self.prune_seconds):.2f} s in this process; "
-            f"target sparsity {schedule.sparsity:.4f}, "
-            f"last mask {mask.sparsity:.4f} of {mask.num_weights:,} weights, "
-            f"mask_iou {self.pruner.mask_iou:.4f}"
-        )
+    def state_dict(self):
+        """fairseq asks for it when it writes a checkpoint."""
+        if self.prune_log is not None:
+            self.prune_log.saves()
+        return super().state_dict()
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
         if criterion.training and self.pruner is not None and self.pruner.started:
-            for name, value in (
-                ("sparsity", self.pruner.mask.sparsity),
-                ("mask_iou", self.pruner.mask_iou),
-                ("revived", self.pruner.revived),
-                ("prune_seconds", sum(self.prune_seconds[-1:])),
-            ):
+            for name, value in self.prune_log.metrics().items():
                 metrics.log_scalar(name, value, weight=0, priority=600, round=4)
 
     # Evaluation --------------------------------------------------------------------------------

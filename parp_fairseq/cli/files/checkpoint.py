@@ -8,8 +8,7 @@ from typing import Any, Dict, Mapping, Optional
 import torch
 from torch import Tensor
 
-from parp_fairseq.pruning import Coverage, Mask, coverage
-from parp_fairseq.pruning.pattern import prunes_biases
+from parp_fairseq.pruning import Coverage, Mask, coverage, parse_pattern
 from parp_fairseq.pruning.plain_file import load_plain
 
 
@@ -62,7 +61,7 @@ class Checkpoint:
     def trained_biases(self) -> bool:
         """Whether the task ``parp`` pruned biases too; true for other checkpoints."""
         bias = self._task_option("prune_bias", True)
-        return prunes_biases(bias, self._task_option("prune_pattern", "global"))
+        return bias and parse_pattern(self._task_option("prune_pattern", "global")).covers("bias")
 
     def _task_option(self, option: str, default: Any) -> Any:
         value = _look_up(self.state, "cfg", "task", option)

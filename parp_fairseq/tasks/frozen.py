@@ -1,0 +1,29 @@
+"""Frozen: parameters that a finetuning run does not train, and why."""
+
+from typing import Dict, Mapping
+
+from torch import Tensor, nn
+
+
+def frozen_parameters(
+    model: nn.Module, params: Mapping[str, Tensor], max_update: int
+) -> Dict[str, str]:
+    """Name -> the reason, for those of ``params`` that training leaves as they are.
+
+    Args:
+        model: a fairseq wav2vec 2.0 CTC model.
+        params: name relative to the encoder -> parameter.
+        max_update: updates of the run; 0 means no limit.
+    """
+    encoder = model.w2v_encoder
+    waits = encoder.freeze_finetune_updates
+    features_frozen = encoder.w2v_model.feature_grad_mult <= 0
+    frozen = {}
+    for name, param in params.items():
+        if not param.requires_grad:
+            frozen[name] = "requires_grad is False"
+        elif features_frozen and name.startswith("feature_extractor."):
+            frozen[name] = "model.feature_grad_mult is 0"
+        elif 0 < max_update <= waits:
+            frozen[name] = f"model.freeze_finetune_updates is {waits}"
+    return frozen

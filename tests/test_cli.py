@@ -103,9 +103,73 @@ def test_mask_is_the_one_of_torch(encoder, tmp_path):
 def test_mask_prints_what_it_made(encoder, tmp_path, capsys):
     path = tmp_path / "mask.safetensors"
     printed = run(capsys, "mask", encoder, "-o", path, "--sparsity", "0.25")
-    facts = dict(line.split(maxsplit=1) for line in printed.splitlines())
-    assert facts == {"mask": str(path), "weights": "4,320", "pruned": "1,080", "sparsity": "25.0%"}
+    facts = dict(re.split("  +", line, maxsplit=1) for line in printed.splitlines())
+    total = sum(w.numel() for w in load(encoder)["model"].values() if w.is_floating_point())
+    assert facts.pop("left out").startswith("feature_extractor.conv_layers.*.* (4,288), ")
+    assert facts == {
+        "mask": str(path),
+        "covered": f"4,320 of {total:,} weights ({4320 / total:.1%}), in 24 parameters",
+        "weights": "4,320",
+        "pruned": "1,080",
+        "sparsity": "25.0%",
+    }
     assert files_in(tmp_path) == [path.name]
+
+
+def test_mask_as_is_is_the_mask_of_the_zeros(finetuned, tmp_path, capsys):
+    path = make_mask(finetuned, tmp_path / "zeros.safetensors", "--as-is", "--scope", "all")
+    mask = Mask.load(path)
+    weights = prunable_parameters(load(finetuned)["model"], "all")
+    assert mask == Mask({name: weight != 0 for name, weight in weights.items()})
+    assert (mask.scope, mask.origin) == ("all", "zeros, of checkpoint_last.pt")
+    assert capsys.readouterr().err == ""
+
+
+def test_mask_warns_of_a_network_that_is_sparser(finetuned, tmp_path, capsys):
+    make_mask(finetuned, tmp_path / "mask.safetensors", "--sparsity", "0.25")
+    error = capsys.readouterr().err
+    assert re.fullmatch(
+        r"parp: warning: \S+checkpoint_last\.pt: 2,160 of 4,320 weights \(50\.0%\) are zero already"
+        r".* 1,080 \(25\.0%\).*--as-is.*\n",
+        error,
+    )
+
+
+def test_mask_of_float64_is_that_of_training(encoder, tmp_path):
+    """Training loads it as float32. Differences that float32 lacks must not decide."""
+    state = load(encoder)
+    lost = {
+        name: w.double() * (1 + 1e-12 * torch.rand_like(w.double()))
+        for name, w in state["model"].items()
+        if w.is_floating_point()
+    }
+    state["model"].update(lost)
+    torch.save(state, tmp_path / "double.pt")
+    mask = Mask.load(make_mask(tmp_path / "double.pt", tmp_path / "mask.safetensors"))
+    weights = {name: w.float() for name, w in prunable_parameters(lost).items()}
+    assert mask == magnitude_mask(weights, 0.5)
+
+
+def test_masks_of_any_name_are_read(half, tmp_path, capsys):
+    for name in ("mask", "mask.pt", "MASK.SAFETENSORS"):
+        (tmp_path / name).write_bytes(half.read_bytes())
+        assert "sparsity 50.0%" in run(capsys, "info", tmp_path / name)
+
+
+def test_info_names_values_that_are_no_numbers(encoder, tmp_path, capsys):
+    state = load(encoder)
+    state["model"]["encoder.layers.1.fc2.weight"][0, :3] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    printed = run(capsys, "info", tmp_path / "nan.pt")
+    assert re.search(r"\nwarning +encoder\.layers\.1\.fc2\.weight holds 3 values .* NaN\n", printed)
+    assert "warning" not in run(capsys, "info", encoder)
+
+
+def test_info_counts_what_is_covered(finetuned, capsys):
+    printed = run(capsys, "info", finetuned)
+    assert re.search(
+        r"\ncovered +4,320 of [\d,]+ weights .*\nleft out +feature_extr\S+ \(", printed
+    )
 
 
 def test_mask_options_are_those_of_the_task(encoder, tmp_path):

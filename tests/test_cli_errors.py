@@ -58,7 +58,7 @@ def bad(tmp_path_factory, encoder, half):
     torch.save({"encoder.layers.0.fc1.weight_mask": torch.full((2, 2), 0.5)}, folder / "soft.pt")
     for name, weight in (
         ("nan", torch.full((16, 32), torch.nan)),
-        ("double", torch.ones(16, 32, dtype=torch.float64)),
+        ("int8", torch.ones(16, 32, dtype=torch.int8)),
         ("large", torch.randn(16, 64)),
     ):
         state = load(encoder)
@@ -81,7 +81,11 @@ ERRORS = {
     "mask numbers.pt -o out.safetensors": ("numbers.pt", "tensors", "found a dict with 'layers'"),
     "mask image.pt -o out.safetensors": ("image.pt: scope 'transformer'", "conv.weight"),
     "mask nan.pt -o out.safetensors": ("nan.pt: encoder.layers.1.fc2.weight", "not a number"),
-    "mask double.pt -o out.safetensors": ("double.pt", "float64", "expected float32"),
+    "mask int8.pt -o out.safetensors": ("int8.pt", "fc2.weight is int8", "float32"),
+    f"{MASK} --as-is --sparsity 0.5": ("--sparsity", "not allowed with argument --as-is"),
+    f"{MASK} --as-is --seed 3": ("--as-is takes the zeros", "--seed"),
+    f"{MASK} --pattern 124": ("number 124", "'2:4' in quotes"),
+    "mask nan.pt -o out.safetensors --as-is": ("nan.pt: encoder.layers.1", "not a number"),
     "mask half.safetensors -o out.safetensors": ("half.safetensors is a mask",),
     f"{MASK} --sparsity 1": ("error: sparsity is 1.0", "0 <= sparsity < 1"),
     f"{MASK} --sparsity nan": ("sparsity is nan", "0 <= sparsity < 1"),

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -56,6 +57,89 @@ def test_one_bit_a_weight_in_checkpoints(tmp_path):
 def test_reads_the_authors_files(mask, tmp_path, prefix, dtype):
     torch.save({f"{prefix}{n}_mask": keep.to(dtype) for n, keep in mask.items()}, tmp_path / "m.pt")
     assert Mask.load(tmp_path / "m.pt") == mask
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mask", "mask.pt", "MASK.SAFETENSORS", "mask.tar.gz", ".mask", "m" * 250, "\u00fc" * 120],
+)
+def test_a_file_of_any_name_is_read(mask, tmp_path, name):
+    mask.save(tmp_path / name)
+    assert Mask.load(tmp_path / name) == mask
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("kind", ["to_sparse", "to_sparse_csr", "half", "bfloat16", "int", "bool"])
+@pytest.mark.filterwarnings("ignore")
+def test_the_authors_tensors_may_be_of_any_kind(tmp_path, kind):
+    torch.save({"a.weight_mask": getattr(torch.eye(8), kind)()}, tmp_path / "mask.pt")
+    assert torch.equal(Mask.load(tmp_path / "mask.pt")["a.weight"], torch.eye(8).bool())
+
+
+@pytest.mark.parametrize("where", ["folder", "folder/", "missing/mask"])
+def test_a_path_that_cannot_be_written_is_named(mask, tmp_path, where):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"^\S+/(folder|mask) cannot be written: [^\n]*$"):
+        mask.save(f"{tmp_path}/{where}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+EYE = np.eye(3)
+ZEROS_AND_ONES = [
+    EYE, EYE.astype(bool), EYE.astype(np.uint16), EYE.astype(">f4"), EYE.T[::-1][::-1],
+    torch.eye(3), torch.eye(3).int(), torch.eye(3).to_sparse(), torch.eye(3).bool().to_sparse(),
+    torch.eye(3).to(torch.float8_e4m3fn), torch.nn.Parameter(torch.eye(3)),
+]  # fmt: skip
+NO_ZEROS_AND_ONES = [
+    EYE * 0.5, EYE * np.nan, -EYE, torch.eye(3) * 2, torch.tensor([torch.nan]), [[1, 0]], None, 1,
+    np.array(["1"]), np.array([1, None]), torch.eye(3, device="meta"), torch.eye(3) + 0j,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", ZEROS_AND_ONES)
+def test_a_mask_of_zeros_and_ones(kept):
+    assert torch.equal(Mask({"w": kept})["w"], torch.eye(3).bool())
+
+
+@pytest.mark.parametrize("kept", NO_ZEROS_AND_ONES)
+def test_a_mask_of_anything_else_is_refused(kept):
+    with pytest.raises(ValueError, match=r"^w(: expected a tensor of bool, or of zeros and ones, |)"
+                       r"( holds values other than 0 and 1|found [^\n]*)$"):  # fmt: skip
+        Mask({"w": kept})
+
+
+def test_a_name_that_is_given_twice_is_refused():
+    with pytest.raises(ValueError, match="the mask of w is given twice"):
+        Mask([("w", torch.ones(2)), ("w", torch.zeros(2))])
+
+
+def test_a_mask_knows_its_names_without_unpacking_them(mask, monkeypatch):
+    monkeypatch.setattr("parp_fairseq.pruning.mask.unpack", None)
+    assert "encoder.layers.0.fc1.weight" in mask
+    assert "encoder.layers.0.fc1" not in mask and 3 not in mask
+
+
+def test_a_mask_tells_what_it_is(mask):
+    assert repr(mask) == "Mask(72 weights in 2 parameters, sparsity 0.4028, scope transformer)"
+
+
+def test_masks_are_compared_on_what_they_share(mask):
+    other = Mask({"encoder.layers.0.fc1.weight": torch.ones(9, 7), "more": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"covers other parameters: 1 missing \['more'\], 1 too"):
+        mask.iou(other)
+    mine, theirs = mask.shared_with(other)
+    assert list(mine) == list(theirs) == ["encoder.layers.0.fc1.weight"]
+    assert mine.iou(theirs) == mask["encoder.layers.0.fc1.weight"].float().mean()
+    with pytest.raises(ValueError, match=r"share no parameter: one covers .*fc1.*, the other more"):
+        mask.shared_with(other.part(["more"]))
+    with pytest.raises(ValueError, match="has shape"):
+        mask.shared_with(Mask({"encoder.layers.0.fc1.weight": torch.ones(9, 8)}))
+
+
+def test_a_checkpoint_is_no_mask(tmp_path):
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="it is a checkpoint: expected a mask, which `parp mask`"):
+        Mask.load(tmp_path / "checkpoint.pt")
 
 
 def test_save_leaves_nothing_half_written(mask, tmp_path, monkeypatch):

@@ -83,10 +83,16 @@ def _of_checkpoint(checkpoint, scope: Optional[str]):
     from .files.checkpoint import mask_of_zeros
 
     scope = scope or checkpoint.trained_scope
-    mask = mask_of_zeros(checkpoint.prunable(scope, checkpoint.trained_biases))
+    coverage = checkpoint.coverage(scope, checkpoint.trained_biases)
+    mask = mask_of_zeros(coverage.covered)
     facts: Facts = [("holds", "checkpoint"), ("scope", scope)]
     if checkpoint.num_updates is not None:
         facts.append(("updates", f"{checkpoint.num_updates:,}"))
+    facts += [("covered", coverage.covered_in_words), ("left out", coverage.left_out_in_words)]
+    for name, weight in coverage.covered.items():
+        count = weight.numel() - int(weight.isfinite().count_nonzero())
+        if count:
+            facts.append(("warning", f"{name} holds {count:,} values that are infinite or NaN"))
     return mask, facts
 
 

@@ -1,5 +1,7 @@
 """``parp mask``: make a mask from a checkpoint."""
 
+import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -12,12 +14,14 @@ Make a mask from the weights of a pre-trained or finetuned checkpoint.
 From a pre-trained checkpoint it is the mask that MPI and PARP start with. From a finetuned one it
 is the mask of one-shot or iterative magnitude pruning (OMP, IMP). The options and their defaults
 are those of the task parp. Weights that are zero already count as the smallest, so a sparser mask
-of a sparse checkpoint prunes everything that the checkpoint's mask prunes."""
+of a sparse checkpoint prunes everything that the checkpoint's mask prunes. --as-is makes the mask
+of exactly the weights that are zero."""
 EXAMPLES = """\
   parp mask wav2vec_small.pt -o mpi.safetensors
   parp mask dense/checkpoint_best.pt -o omp.safetensors --sparsity 0.7
   parp mask xlsr_53_56k.pt -o rp.safetensors --criterion random --seed 7
   parp mask wav2vec_small.pt -o 2of4.safetensors --pattern 2:4
+  parp mask parp/checkpoint_best.pt -o final.safetensors --as-is
 
 Then train with it: task.mask_file="$PWD/omp.safetensors" task.sparsity=0.7"""
 
@@ -32,12 +36,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="MASK.safetensors",
         help="file to write; an existing one is replaced",
     )
-    parser.add_argument(
+    share = parser.add_mutually_exclusive_group()
+    share.add_argument(
         "--sparsity",
         type=float,
         default=0.5,
         metavar="S",
         help="share of the prunable weights to prune, 0 <= S < 1 (default: %(default)s)",
+    )
+    share.add_argument(
+        "--as-is",
+        action="store_true",
+        help="prune exactly the weights that are zero, at whatever sparsity that is",
     )
     parser.add_argument(
         "--criterion",
@@ -77,16 +87,24 @@ def run(args: Namespace) -> None:
     from .files.writable import require_writable
 
     magnitude_mask({}, args.sparsity, args.pattern)  # options out of range fail before the reading
+    if args.as_is and (args.criterion, args.seed, args.pattern) != ("magnitude", 0, "global"):
+        raise ValueError("--as-is takes the zeros: expected no --criterion, --seed or --pattern")
     require_writable("--output", args.output, [".safetensors"])
     checkpoint = load(args.checkpoint)
     if isinstance(checkpoint, Mask):
         raise ValueError(f"{args.checkpoint} is a mask: expected a checkpoint")
-    mask = _make_mask(args, checkpoint)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mask, coverage = _make_mask(args, checkpoint)
+    for warning in caught:
+        print(f"parp: warning: {args.checkpoint}: {warning.message}", file=sys.stderr)
     mask.save(args.output)
     print(
         tabulate(
             [
                 ("mask", args.output),
+                ("covered", coverage.covered_in_words),
+                ("left out", coverage.left_out_in_words),
                 ("weights", f"{mask.num_weights:,}"),
                 ("pruned", f"{mask.num_pruned:,}"),
                 ("sparsity", f"{mask.sparsity:.1%}"),
@@ -98,22 +116,30 @@ def run(args: Namespace) -> None:
 
 
 def _make_mask(args: Namespace, checkpoint):
-    from parp_fairseq.pruning import magnitude_mask, parse_pattern, random_mask
+    import torch
 
-    weights = checkpoint.prunable(args.scope, args.bias)
+    from parp_fairseq.pruning import Mask, magnitude_mask, parse_pattern, random_mask
+
+    bias = args.bias and parse_pattern(args.pattern).covers("bias")
+    coverage = checkpoint.coverage(args.scope, bias)
+    # float64 as training loads it: as float32, in which smaller differences are lost.
+    weights = {
+        name: weight.float() if weight.dtype == torch.float64 else weight
+        for name, weight in coverage.covered.items()
+    }
     try:
         weights = parse_pattern(args.pattern).covered(weights)
-        if args.criterion == "random":
+        if args.as_is:
+            mask = Mask.of_zeros(weights)
+        elif args.criterion == "random":
             mask = random_mask(weights, args.sparsity, args.seed, args.pattern)
         else:
             mask = magnitude_mask(weights, args.sparsity, args.pattern)
     except ValueError as error:
         raise ValueError(f"{args.checkpoint}: {error}") from None
     criterion = f"random from seed {args.seed}" if args.criterion == "random" else "magnitude"
+    how = "zeros" if args.as_is else f"{criterion}, {args.pattern}, sparsity {args.sparsity:g}"
     biases = "" if any(name.endswith("bias") for name in weights) else ", no biases"
     mask.scope = args.scope
-    mask.origin = (
-        f"{criterion}, {args.pattern}, sparsity {args.sparsity:g}{biases}, "
-        f"of {args.checkpoint.name}"
-    )
-    return mask
+    mask.origin = f"{how}{biases}, of {args.checkpoint.name}"
+    return mask, coverage

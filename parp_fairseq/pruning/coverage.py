@@ -17,12 +17,15 @@ class Coverage:
     Args:
         scope: the scope.
         covered: canonical name -> parameter, in the order of the network.
-        left_out: name -> parameter or other floating-point tensor that the scope leaves out.
+        left_out: canonical name -> parameter (in a state dict: floating-point tensor) of the
+            encoder that the scope leaves out.
+        outside: name -> parameter that lies outside the encoder, such as the CTC head.
     """
 
     scope: str
     covered: Mapping[str, Tensor]
     left_out: Mapping[str, Tensor]
+    outside: Mapping[str, Tensor]
 
     @property
     def num_covered(self) -> int:
@@ -32,7 +35,7 @@ class Coverage:
     @property
     def num_left_out(self) -> int:
         """Number of weights that are left out."""
-        return _count(self.left_out)
+        return _count(self.left_out) + _count(self.outside)
 
     @property
     def share(self) -> float:
@@ -47,7 +50,7 @@ class Coverage:
         holds all: ``encoder.layers.*.final_layer_norm``.
         """
         groups = Counter()
-        for name, weight in self.left_out.items():
+        for name, weight in [*self.left_out.items(), *self.outside.items()]:
             module = name.rpartition(".")[0] or name
             groups[re.sub(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)", "*", module)] += weight.numel()
         return dict(groups.most_common())
@@ -74,17 +77,27 @@ class Coverage:
             and f"{_layer(name)}weight" in self.left_out
         ]
 
-    def __str__(self) -> str:
+    @property
+    def covered_in_words(self) -> str:
+        """How much is covered."""
         total = self.num_covered + self.num_left_out
-        text = (
-            f"scope {self.scope!r} covers {len(self.covered)} parameters with "
-            f"{self.num_covered:,} of {total:,} weights ({self.share:.1%})"
+        return (
+            f"{self.num_covered:,} of {total:,} weights ({self.share:.1%}), in "
+            f"{len(self.covered)} parameters"
         )
+
+    @property
+    def left_out_in_words(self) -> str:
+        """The largest groups that are left out, with their numbers of weights."""
         groups = [f"{group} ({count:,})" for group, count in self.groups_left_out.items()]
-        if groups:
-            text += f"; left out: {', '.join(groups[:5])}"
-            text += f" and {len(groups) - 5} others" if len(groups) > 5 else ""
-        return text
+        others = f" and {len(groups) - 5} others" if len(groups) > 5 else ""
+        return f"{', '.join(groups[:5]) or 'nothing'}{others}"
+
+    def __str__(self) -> str:
+        return (
+            f"scope {self.scope!r} covers {self.covered_in_words}; "
+            f"left out: {self.left_out_in_words}"
+        )
 
 
 _LAYER = re.compile(r"(?:.*\.)?layers\.\d+\.")

@@ -1,26 +1,20 @@
 """Mask: which weights of a network are kept, one bit a weight, and the files that hold it."""
 
-import json
-import os
 import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from .bits import pack, popcount, unpack
-from .plain_file import is_safetensors, load_plain
-from .replacing import replacing
-from .scope import canonical_names
+from .kept import as_bool
+from .mask_file import read_authors, read_packed, write_packed
+from .plain_file import is_safetensors
 from .weights import require_prunable
 
-FORMAT = "parp-mask"
-_AUTHORS_SUFFIX = "_mask"
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a float -> integer type
 
 
@@ -49,7 +43,7 @@ class Mask(Mapping[str, Tensor]):
         for name, value in kept.items() if isinstance(kept, Mapping) else kept:
             if name in self._shapes:
                 raise ValueError(f"the mask of {name} is given twice")
-            keep = _as_bool(name, value)
+            keep = as_bool(name, value)
             self._shapes[name], self._bits[name] = keep.shape, pack(keep)
         self.scope, self.origin = scope, origin
 
@@ -229,7 +223,7 @@ class Mask(Mapping[str, Tensor]):
             bits.mul_(self[name].to(param.device))
 
     def state_dict(self) -> Dict[str, Any]:
-        """Plain tensors and numbers, on the CPU, for a checkpoint."""
+        """Plain tensors and numbers on the CPU, to be saved."""
         return {
             "bits": {name: bits.cpu() for name, bits in self._bits.items()},
             "shapes": {name: list(shape) for name, shape in self._shapes.items()},
@@ -255,18 +249,7 @@ class Mask(Mapping[str, Tensor]):
             "scope": self.scope,
             "origin": self.origin,
         }
-        # One entry: safetensors changes the order of several, and equal masks must be equal files.
-        metadata = {FORMAT: json.dumps(told)}
-        bits = {name: bits.cpu() for name, bits in self._bits.items()}
-        try:
-            with replacing(path) as partial:
-                save_file(bits, partial, metadata)
-                # safetensors makes the file readable only by its owner.
-                umask = os.umask(0)
-                os.umask(umask)
-                partial.chmod(0o666 & ~umask)
-        except SafetensorError as error:  # for example a full disk
-            raise OSError(f"{path} cannot be written: {error}") from None
+        write_packed(path, {name: bits.cpu() for name, bits in self._bits.items()}, told)
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> "Mask":
@@ -286,80 +269,10 @@ class Mask(Mapping[str, Tensor]):
         if not path.is_file():
             raise FileNotFoundError(f"mask file {path} does not exist")
         try:
-            read = cls._load_safetensors if is_safetensors(path) else cls._load_authors
-            return read(path)
+            if not is_safetensors(path):
+                return cls(read_authors(path), origin=path.name)
+            bits, told = read_packed(path)
+            scope, origin = (str(told.get(key) or "") for key in ("scope", "origin"))
+            return cls._from_bits(bits, told["shapes"], scope, origin)
         except (ValueError, KeyError, SafetensorError) as error:
             raise ValueError(f"mask file {path}: {error}") from None
-
-    @classmethod
-    def _load_safetensors(cls, path: Path) -> "Mask":
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if FORMAT not in metadata:
-                found = ", ".join(sorted(metadata)) or "none"
-                raise ValueError(
-                    f"expected {FORMAT} in a safetensors file's metadata, found {found}"
-                )
-            told = _parse(metadata[FORMAT])
-            shapes = told["shapes"]
-            if shapes.keys() != set(file.keys()):
-                raise ValueError("the metadata names other tensors than the file holds")
-            bits = {name: file.get_tensor(name) for name in shapes}
-        scope, origin = (str(told.get(key) or "") for key in ("scope", "origin"))
-        return cls._from_bits(bits, shapes, scope, origin)
-
-    @classmethod
-    def _load_authors(cls, path: Path) -> "Mask":
-        state = load_plain(path)
-        if not isinstance(state, Mapping) or not state:
-            raise ValueError(f"expected a dict of masks, found {type(state).__name__}")
-        if "model" in state:
-            raise ValueError("it is a checkpoint: expected a mask, which `parp mask` makes of one")
-        for key, value in state.items():
-            if not (isinstance(key, str) and key.endswith((".weight_mask", ".bias_mask"))):
-                raise ValueError(
-                    f"expected keys that end in .weight_mask or .bias_mask, found {key!r}"
-                )
-            if not isinstance(value, Tensor):
-                raise ValueError(f"{key}: expected a tensor, found {type(value).__name__}")
-        names = canonical_names(key[: -len(_AUTHORS_SUFFIX)] for key in state)
-        kept = {names[key[: -len(_AUTHORS_SUFFIX)]]: _as_bool(key, v) for key, v in state.items()}
-        return cls(kept, origin=path.name)
-
-
-def _as_bool(name: str, value: Any) -> Tensor:
-    """A dense bool tensor of zeros and ones, as of another type."""
-    found = type(value).__name__
-    if isinstance(value, (np.ndarray, np.generic)):
-        try:
-            value = torch.from_numpy(np.array(value))
-        except TypeError:
-            raise ValueError(
-                f"{name}: expected bool, or zeros and ones, found an array of {value.dtype}"
-            ) from None
-    if not isinstance(value, Tensor) or value.is_meta or value.is_quantized or value.is_complex():
-        kind = f" of {value.dtype}" if isinstance(value, Tensor) else ""
-        raise ValueError(
-            f"{name}: expected a tensor of bool, or of zeros and ones, found {found}{kind}"
-        )
-    value = value.detach()
-    if value.layout != torch.strided:
-        value = value.to_dense()
-    if value.dtype == torch.bool:
-        return value
-    if value.element_size() == 1 and value.is_floating_point():  # float8 cannot be compared
-        value = value.float()
-    keep = value.bool()
-    if not torch.equal(keep.to(value.dtype), value):
-        raise ValueError(f"{name} holds values other than 0 and 1")
-    return keep
-
-
-def _parse(text: str) -> Dict[str, Any]:
-    """The metadata that :meth:`Mask.save` wrote."""
-    told = json.loads(text or "null")
-    shapes = told.get("shapes") if isinstance(told, dict) else None
-    lists = shapes.values() if isinstance(shapes, dict) else [None]
-    if not all(isinstance(s, list) and all(type(n) is int and n >= 0 for n in s) for s in lists):
-        raise ValueError(f"expected shapes as lists of sizes in the metadata, found {text[:80]!r}")
-    return {**told, "shapes": {name: torch.Size(shape) for name, shape in shapes.items()}}

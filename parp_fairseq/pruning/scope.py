@@ -27,7 +27,7 @@ def encoder_name(name: str) -> str:
 
 
 def canonical_names(names: Iterable[str]) -> Dict[str, str]:
-    """Name in a checkpoint -> canonical name, by the family of the checkpoint.
+    """Name that a file has -> canonical name, by the family of the file's names.
 
     Raises:
         ValueError: two names have the same canonical name.
@@ -35,7 +35,7 @@ def canonical_names(names: Iterable[str]) -> Dict[str, str]:
     names = list(names)
     family = family_of(names)
     canonical = {name: family.canonical(name) for name in names}
-    _require_distinct(canonical.items(), family)
+    _require_distinct(canonical.items())
     return canonical
 
 
@@ -77,10 +77,17 @@ def coverage(model: Model, scope: str = "transformer", bias: bool = True) -> Cov
     """
     family, entries = _entries(model)
     covers = _matcher(scope, family)
-    inside = [entry for entry in entries if entry.inside and covers(entry)]
-    chosen = [e for e in inside if _is_weight(e) and (bias or not e.canonical.endswith("bias"))]
+    encoder = [entry for entry in entries if entry.in_encoder]
+    chosen = [
+        entry
+        for entry in encoder
+        if covers(entry)
+        and not entry.normalized
+        and _is_weight(entry)
+        and (bias or not entry.canonical.endswith("bias"))
+    ]
     if not chosen:
-        known = ", ".join(sorted(entry.shown for entry in entries if entry.inside)[:3]) or "none"
+        known = ", ".join(sorted(entry.shown for entry in encoder)[:3]) or "none"
         raise ValueError(
             f"scope {scope!r} covers no parameter of this model, which has {known}, ...; the named "
             f"scopes are made for {family.title}"
@@ -91,10 +98,10 @@ def coverage(model: Model, scope: str = "transformer", bias: bool = True) -> Cov
     names = {entry.name for entry in chosen}
     chosen = _once(chosen)
     _require_one_encoder(chosen)
-    _require_distinct(((entry.name, entry.canonical) for entry in chosen), family)
+    _require_distinct((entry.name, entry.canonical) for entry in chosen)
     left_out = [e for e in entries if e.name not in names and _has_memory(e.tensor)]
     _require_separate(chosen, [entry for entry in left_out if not covers(entry)])
-    result = Coverage(scope, {e.canonical: e.tensor for e in chosen}, _left_out(chosen, left_out))
+    result = Coverage(scope, {e.canonical: e.tensor for e in chosen}, *_left_out(chosen, left_out))
     _warn_of_parts(result, family)
     return result
 
@@ -108,7 +115,8 @@ class _Entry(NamedTuple):
     canonical: str  # of the parameter that it belongs to
     cause: Optional[str]  # what computes that parameter
     root: str  # where the encoder is in the network
-    inside: bool  # whether it belongs to an encoder, where the network has one
+    in_encoder: bool  # also where the network has no root, and is an encoder itself
+    normalized: bool  # a layer that no scope covers
 
 
 def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
@@ -136,19 +144,16 @@ def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
     entries = []
     for name, tensor in named.items():
         shown, canonical = family.canonical(name), family.canonical(owner[name].name)
-        inside = bool(roots[name]) or not has_root
-        entry = _Entry(name, tensor, shown, canonical, owner[name].cause, roots[name], inside)
-        entries.append(entry)
+        in_encoder = bool(roots[name]) or not has_root
+        cause, root = owner[name].cause, roots[name]
+        entries.append(_Entry(name, tensor, shown, canonical, cause, root, in_encoder, False))
     # All of such a layer is left alone, its bias too.
     normalized = {
         layer
         for entry in entries
         if entry.cause and re.fullmatch(family.normalized, layer := _layer(entry.canonical))
     }
-    return family, [
-        entry._replace(inside=entry.inside and _layer(entry.canonical) not in normalized)
-        for entry in entries
-    ]
+    return family, [e._replace(normalized=_layer(e.canonical) in normalized) for e in entries]
 
 
 def _matcher(scope: str, family: Family) -> Callable[[_Entry], object]:
@@ -224,14 +229,14 @@ def _require_one_encoder(chosen: Iterable[_Entry]) -> None:
         )
 
 
-def _require_distinct(names: Iterable[Tuple[str, str]], family: Family) -> None:
+def _require_distinct(names: Iterable[Tuple[str, str]]) -> None:
     """Raise ValueError where two of the pairs (name, canonical name) have the same second."""
     first: Dict[str, str] = {}
     for name, canonical in names:
         if first.setdefault(canonical, name) != name:
             raise ValueError(
-                f"{first[canonical]} and {name} are both {canonical} to {family.title}: expected "
-                "one of the two"
+                f"{first[canonical]} and {name} have the same canonical name, {canonical}: "
+                "expected one of the two"
             )
 
 
@@ -248,14 +253,23 @@ def _require_separate(chosen: List[_Entry], left_out: List[_Entry]) -> None:
             )
 
 
-def _left_out(chosen: List[_Entry], left_out: List[_Entry]) -> Dict[str, Tensor]:
-    """Name -> tensor; of those that share all memory the first, unless it is covered."""
-    named: Dict[str, Tensor] = {}
+def _left_out(
+    chosen: List[_Entry], left_out: List[_Entry]
+) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:
+    """Name -> tensor that is left out, inside the encoder and outside of it.
+
+    Of tensors that share all memory only the first counts, and none that is covered.
+    """
+    inside: Dict[str, Tensor] = {}
+    outside: Dict[str, Tensor] = {}
     for entry in _once([*chosen, *left_out])[len(chosen) :]:
-        if entry.tensor.is_floating_point():
-            name = entry.name if entry.shown in named or not entry.inside else entry.shown
-            named[name] = entry.tensor
-    return named
+        if not entry.tensor.is_floating_point():
+            continue
+        if entry.in_encoder:
+            inside[entry.name if entry.shown in inside else entry.shown] = entry.tensor
+        else:
+            outside[entry.name] = entry.tensor
+    return inside, outside
 
 
 def _warn_of_parts(coverage: Coverage, family: Family) -> None:

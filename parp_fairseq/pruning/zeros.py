@@ -29,8 +29,8 @@ def sparse_already(weights: Mapping[str, Tensor], num_pruned: int) -> Optional[s
     return (
         f"{zeros:,} of {total:,} weights ({zeros / total:.1%}) are zero already, and "
         f"{num_pruned:,} ({num_pruned / total:.1%}) are to be pruned: which of the zeros goes by "
-        "their position, first layers first; Mask.of_zeros(params) prunes exactly those that are "
-        "zero"
+        "their position, so the first layers lose most; Mask.of_zeros (`parp mask --as-is`) makes "
+        "the mask of exactly the zeros"
     )
 
 

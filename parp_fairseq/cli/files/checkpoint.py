@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional
 import torch
 from torch import Tensor
 
-from parp_fairseq.pruning import Mask, parse_pattern, prunable_parameters
+from parp_fairseq.pruning import Coverage, Mask, coverage, parse_pattern
 from parp_fairseq.pruning.plain_file import load_plain
 
 
@@ -67,17 +67,25 @@ class Checkpoint:
         value = _look_up(self.state, "cfg", "task", option)
         return default if value is None else value
 
+    def coverage(self, scope: str, bias: bool = True) -> Coverage:
+        """What the scope covers of the weights, and what it leaves out."""
+        return _coverage(self.path, self.state["model"], scope, bias)
+
     def prunable(self, scope: str, bias: bool = True) -> Dict[str, Tensor]:
         """The weights that the scope covers."""
-        return covered(self.path, self.state["model"], scope, bias)
+        return dict(self.coverage(scope, bias).covered)
 
 
 def covered(
     path: Path, named: Mapping[str, Tensor], scope: str, bias: bool = True
 ) -> Dict[str, Tensor]:
     """:func:`prunable_parameters` of what ``path`` holds; errors name the file."""
+    return dict(_coverage(path, named, scope, bias).covered)
+
+
+def _coverage(path: Path, named: Mapping[str, Tensor], scope: str, bias: bool) -> Coverage:
     try:
-        return prunable_parameters(named, scope, bias)
+        return coverage(named, scope, bias)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

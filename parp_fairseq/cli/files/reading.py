@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Mapping, Union
 
 from parp_fairseq.pruning import Mask
+from parp_fairseq.pruning.plain_file import is_safetensors
 
 from .checkpoint import Checkpoint, describe, read
 
@@ -20,7 +21,7 @@ def load(path: Path) -> Union[Mask, Checkpoint]:
         raise ValueError(f"{path} is a folder: expected a mask or a checkpoint")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty: expected a mask or a checkpoint")
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         return Mask.load(path)
     state = read(path)
     if isinstance(state, Mapping):

@@ -7,7 +7,7 @@ from typing import Sequence
 
 def require_writable(option: str, path: Path, suffixes: Sequence[str]) -> None:
     """Raise ValueError if ``path``, the value of ``option``, cannot be written."""
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         expected = " or ".join(suffixes)
         raise ValueError(f"{option} is {path}: expected a name that ends in {expected}")
     if path.is_dir():

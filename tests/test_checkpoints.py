@@ -22,7 +22,7 @@ from parp_fairseq.pruning import magnitude_mask, prunable_parameters
 
 METHODS = {
     "parp": {"prune_interval": 4},
-    "parp_p": {"initial_sparsity": 0.1, "ramp_updates": 12, "prune_interval": 4},
+    "parp_p": {"initial_sparsity": 0.1, "ramp_updates": 9, "prune_interval": 4},
     "epochs": {"prune_interval_epochs": 1},
     "fixed": {"adjust": "false"},
     "random": {"adjust": "false", "prune_criterion": "random"},

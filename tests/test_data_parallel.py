@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq_runs import make_trainer, training_config
@@ -111,3 +112,35 @@ def test_several_ranks_must_all_load_the_checkpoint(corpus, encoder, tmp_path):
     for rank in range(2):
         message = (tmp_path / f"rank{rank}.txt").read_text()
         assert "needs checkpoint.load_checkpoint_on_all_dp_ranks=true" in message
+
+
+def run_out_of_memory(rank, rendezvous, folder, data, encoder, when):
+    """Rank 1 has no memory for one of its prunes."""
+    import conftest  # noqa: F401
+    from test_training import run
+
+    cfg = training_config(data, encoder, folder, load_checkpoint_on_all_dp_ranks=True, **CERTAIN)
+    cfg.task.prune_interval = 2
+    join(cfg, rank, rendezvous)
+    trainer = make_trainer(cfg)
+    pruner = trainer.task.pruner
+
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    if rank == 1:
+        setattr(pruner, when, fail)
+    try:
+        run(trainer, 5)
+    except RuntimeError as error:
+        message = f"{error} at update {trainer.get_num_updates()}"
+        (Path(folder) / f"{when}{rank}.txt").write_text(message)
+
+
+@pytest.mark.parametrize("when, update", [("start", 0), ("prune", 1)])
+def test_a_rank_without_memory_to_prune_stops_all(corpus, encoder, tmp_path, when, update):
+    two_ranks(run_out_of_memory, tmp_path, corpus, encoder, when)
+    alone, failed = ((tmp_path / f"{when}{rank}.txt").read_text() for rank in range(2))
+    assert f"pruning failed on ranks [1]: the run stops on all ranks at update {update}" == alone
+    assert f"this one has no memory left at update {update}" in failed
+    assert "out of memory" not in failed  # fairseq would go on with the next batch

@@ -5,7 +5,7 @@ import torch
 from fairseq.optim.fp16_optimizer import FP16Optimizer
 from fairseq_runs import PRECISIONS, finetune, load, make_trainer, training_config
 from test_checkpoints import assert_same
-from test_training import run
+from test_training import run, weights
 
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters
 from parp_fairseq.tasks.master_weights import master_weights
@@ -110,6 +110,25 @@ def test_an_overflow_under_amp_neither_counts_nor_prunes(corpus, encoder, tmp_pa
     run(trainer, 7)
     assert len(calls) == 8  # fairseq tries the batch again
     assert pruned_at == [3, 6]
+
+
+def test_amp_unscales_gradients_once(corpus, encoder, tmp_path):
+    """fairseq unscales them to clip them, and once more to step: 1,024 times too small a step."""
+
+    def step_of(scale):
+        cfg = training_config(
+            corpus, encoder, tmp_path, optimizer="sgd", lr="[0.01]", clip_norm=1.0, sparsity=0,
+            precision={"amp": True},
+        )  # fmt: skip
+        trainer = make_trainer(cfg)
+        if scale is not None:
+            trainer.optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        before = weights(trainer)
+        run(trainer, 1)
+        return torch.cat([(w - before[n]).view(-1) for n, w in weights(trainer).items()]).norm()
+
+    assert step_of(1024.0) == pytest.approx(0.01, rel=1e-3)  # the clipped gradient's norm is 1
+    assert step_of(1024.0) == pytest.approx(step_of(None), rel=1e-5)
 
 
 def test_views_of_flat_masters_are_in_the_optimizers_order(corpus, encoder, tmp_path):

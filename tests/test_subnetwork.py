@@ -135,7 +135,7 @@ def test_a_mask_of_other_parameters_is_refused_before_anything_changes():
     subnetwork, whole = Subnetwork(params), copies(params)
     other = magnitude_mask(weights(a=(8, 8)), 0.5)
     for method in (subnetwork.hide, subnetwork.apply, subnetwork.outside):
-        with pytest.raises(ValueError, match="the mask is of other parameters"):
+        with pytest.raises(ValueError, match="the mask covers other parameters"):
             method(other)
     assert_equal(params, whole)
 

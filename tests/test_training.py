@@ -9,7 +9,8 @@ from fairseq import options
 from fairseq.data import iterators
 from fairseq.data.data_utils import compute_mask_indices
 from fairseq.logging import metrics
-from fairseq_runs import PRECISIONS, finetune, make_trainer, training_config
+from fairseq_cli import train
+from fairseq_runs import PRECISIONS, finetune, forget_last_run, make_trainer, training_config
 from torch.nn.utils import prune
 
 from parp_fairseq.pruning import Mask, Schedule, magnitude_mask, prunable_parameters, random_mask
@@ -335,6 +336,60 @@ def test_schedules():
     assert cubic.sparsity_at(50) == pytest.approx(0.8 - 0.6 * 0.5**3)
     assert linear.sparsity_at(100) == cubic.sparsity_at(100) == 0.8
     assert [u for u in range(1, 31) if linear.due_after_update(u)] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("counts", [{"interval": 10}, {"epochs": 3}], ids=str)
+def test_a_ramp_ends_with_a_prune(counts):
+    """What follows trains at the target, also where the interval does not divide the ramp."""
+    schedule = Schedule(0.8, initial_sparsity=0.2, ramp_updates=25, **counts)
+    due = [update for update in range(1, 36) if schedule.due_after_update(update)]
+    assert due == ([10, 20, 25, 30] if "interval" in counts else [25])
+    assert not Schedule(0.8, ramp_updates=25, epochs=3).due_after_update(25)
+
+
+def test_by_default_the_second_half_trains_at_the_target(corpus, encoder, tmp_path):
+    cfg = training_config(
+        corpus, encoder, tmp_path, initial_sparsity=0.1, prune_interval=3, max_update=9
+    )
+    trainer = make_trainer(cfg)
+    pruner, pruned_to = trainer.task.pruner, {}
+    zero = pruner._zero
+    pruner._zero = lambda mask: (
+        pruned_to.update({trainer.get_num_updates(): mask.sparsity}),
+        zero(mask),
+    )
+    run(trainer, 9)
+    targets = {0: 0.1, 3 - 1: 0.1 + 0.4 * 3 / 5, 5 - 1: 0.5, 6 - 1: 0.5, 9 - 1: 0.5}
+    assert pruned_to == pytest.approx(targets, abs=1e-3)
+
+
+def test_a_ramp_that_outlasts_the_run_is_refused(corpus, encoder, tmp_path):
+    message = (
+        r"task\.ramp_updates is 31: expected at most optimization\.max_update, which is 30, or the "
+        r"run ends before it reaches sparsity 0\.5"
+    )
+    with pytest.raises(ValueError, match=message):
+        make_trainer(
+            training_config(corpus, encoder, tmp_path, initial_sparsity=0.1, ramp_updates=31)
+        )
+    make_trainer(training_config(corpus, encoder, tmp_path, initial_sparsity=0.1, ramp_updates=30))
+
+
+def test_a_run_that_ends_early_says_what_it_did(corpus, encoder, tmp_path, caplog):
+    """It stops for patience (or for time) in the middle of its ramp."""
+    forget_last_run()
+    cfg = training_config(
+        corpus, encoder, tmp_path, initial_sparsity=0.1, prune_interval=2, lr="[1e-9]", patience=1,
+        disable_validation=None, validate_interval_updates=3, save_interval_updates=3,
+    )  # fmt: skip
+    with caplog.at_level("INFO", "parp_fairseq"):
+        train.main(cfg)
+    said = [r.getMessage() for r in caplog.records if r.name.endswith("prune_log")]
+    assert said[-2].startswith("pruning until update 6: 3 re-prunes took")
+    assert said[-1] == (
+        "the checkpoint of update 6 is pruned to sparsity 0.5000, at which the network has not "
+        "been trained yet: the last prune was to 0.2600, and the sparsity grows until update 15"
+    )
 
 
 def test_a_mask_file_of_another_sparsity_is_refused(corpus, encoder, tmp_path):

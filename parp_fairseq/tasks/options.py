@@ -106,7 +106,9 @@ class ParpConfig(AudioFinetuningConfig):
         metadata={
             "help": "what may be pruned: transformer (k_proj, v_proj, q_proj, out_proj, fc1, fc2), "
             "feature_extractor (its convolutions), all (both, and post_extract_proj), or "
-            "re:<regex> searched for in parameter names such as encoder.layers.0.fc1.weight"
+            "re:<regex> searched for in parameter names such as encoder.layers.0.fc1.weight. With "
+            "`adjust`, all of it must be trained; the convolutions are if model.feature_grad_mult "
+            "is above 0"
         },
     )
     prune_bias: bool = field(

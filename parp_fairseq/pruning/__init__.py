@@ -5,7 +5,7 @@ from typing import Mapping
 
 from torch import Tensor
 
-from .arguments import as_pattern, as_seed, as_share
+from .arguments import as_seed, as_share
 from .coverage import Coverage
 from .criterion import CriterionError, RandomScores, magnitude
 from .mask import Mask
@@ -54,7 +54,7 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
     """
     require_prunable(params)
     sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
-    mask = Mask(parse_pattern(as_pattern(pattern))(params, magnitude, sparsity))
+    mask = Mask(parse_pattern(pattern)(params, magnitude, sparsity))
     if warning := sparse_already(params, mask.num_pruned):
         warnings.warn(warning, stacklevel=2)
     return mask
@@ -71,4 +71,4 @@ def random_mask(
     require_separate(params)
     sparsity = Schedule(as_share("sparsity", sparsity)).sparsity
     scores = RandomScores(as_seed(seed))
-    return Mask(parse_pattern(as_pattern(pattern))(params, scores, sparsity))
+    return Mask(parse_pattern(pattern)(params, scores, sparsity))

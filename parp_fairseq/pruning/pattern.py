@@ -8,6 +8,7 @@ from typing import Dict, Iterator, Mapping, Tuple
 import torch
 from torch import Tensor
 
+from .arguments import as_pattern
 from .criterion import PIECE, Criterion, whole_scores
 from .mask import Mask
 from .schedule import Schedule
@@ -187,6 +188,7 @@ def parse_pattern(pattern: str) -> Pattern:
     Raises:
         ValueError: anything else, or not 0 < N < M.
     """
+    pattern = as_pattern(pattern)
     for known in (Global(), Layerwise()):
         if pattern == known.name:
             return known

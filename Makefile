@@ -13,8 +13,8 @@ help:  ## show this help
 demo: $(VENV)/.installed  ## finetune dense, MPI and PARP on the mini corpus, evaluate, print a table
 	$(BIN)/python benchmarks/demo.py
 
-test: $(VENV)/.installed  ## run the tests
-	$(BIN)/pytest
+test: $(VENV)/.installed  ## run the tests, a process for each core
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-slow: $(VENV)/.installed  ## run the tests that take minutes each
 	$(BIN)/pytest -m slow

@@ -49,13 +49,15 @@ setup(
         "data": ["regex>=2023.8.8", "soxr>=0.3"],
         # espeakng-loader brings espeak-ng along, which is under the GPL, as phonemizer is.
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
+        # common.tensorboard_logdir and common.wandb_project of fairseq.
+        "logging": ["tensorboard>=2.9", "wandb>=0.16"],
         "plot": ["matplotlib>=3.8.1"],
         "study": [
             "matplotlib>=3.8.1",
             "snakemake>=9.19,<10; python_version >= '3.11'",
             "snakemake-executor-plugin-slurm>=2,<3; python_version >= '3.11'",
         ],
-        "test": ["hypothesis>=6", "jiwer>=3", "pytest>=7", "ruff>=0.13"],
+        "test": ["hypothesis>=6", "jiwer>=3", "pytest>=7", "pytest-xdist>=3.5", "ruff>=0.13"],
     },
     entry_points={"console_scripts": ["parp=parp_fairseq.cli:main"]},
 )

@@ -20,7 +20,7 @@ takes and never the mask. Without it, all scores are computed once more.
 """
 
 import zlib
-from typing import Any, Callable, Iterator, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 import numpy as np
 import torch
@@ -111,10 +111,10 @@ def scores_of(criterion: Criterion, name: str, weight: Tensor) -> Iterator[Tenso
         yield torch.empty(0, device=weight.device)
     found, size = 0, piece_size(weight)
     while True:
-        with torch.no_grad():  # not around a yield, where it would hold for the caller too
-            piece = next(pieces, None)
-            if piece is None:
-                break
+        piece = _next(pieces)
+        if piece is None:
+            break
+        if not _is_plain(piece, weight):
             piece = _checked(criterion, name, piece).to(weight.device)
         found += piece.numel()
         if found > weight.numel():
@@ -148,6 +148,24 @@ def not_finite(criterion: Criterion, name: str, weight: Tensor) -> ValueError:
 def piece_size(tensor: Tensor) -> int:
     """How many scores to handle at a time on the device of ``tensor``."""
     return PIECE if bits.on_cpu(tensor) else GPU_PIECE
+
+
+def _next(pieces: Iterator[Tensor]) -> Optional[Tensor]:
+    if not torch.is_grad_enabled():
+        return next(pieces, None)
+    with torch.no_grad():  # not around the yield of a piece, where it would hold for the caller too
+        return next(pieces, None)
+
+
+def _is_plain(piece: Any, weight: Tensor) -> bool:
+    """Whether a piece needs no conversion, which costs time where pieces are short."""
+    return (
+        isinstance(piece, Tensor)
+        and piece.dtype in (torch.float32, torch.float64)
+        and piece.dim() == 1
+        and not piece.requires_grad
+        and piece.device == weight.device
+    )
 
 
 def _checked(criterion: Criterion, name: str, piece: Any) -> Tensor:

@@ -64,6 +64,7 @@ def keep_all_but_lowest(
     return _compare(weights, criterion, width, *_search(weights, criterion, width, num_pruned))
 
 
+@torch.no_grad()
 def _sample(weights: Mapping[str, Tensor], criterion: Criterion) -> List[Tensor]:
     """About one of every ``_SAMPLED`` scores, on the CPU."""
     parts = []
@@ -95,6 +96,7 @@ class _Look(NamedTuple):
     inside: Tensor  # their keys
 
 
+@torch.no_grad()
 def _look(
     weights: Mapping[str, Tensor], criterion: Criterion, width: _Width, low: int, high: int
 ) -> List[_Look]:
@@ -148,6 +150,7 @@ def _settle(
         yield name, keep
 
 
+@torch.no_grad()
 def _search(
     weights: Mapping[str, Tensor], criterion: Criterion, width: _Width, k: int
 ) -> Tuple[int, int, int]:

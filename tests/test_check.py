@@ -190,7 +190,7 @@ PROBLEMS = {
     "a file twice": (
         rewrite("train.tsv", "né 3.flac\t7360", "né 0.flac\t6400"),
         "file twice in a split",
-        "train.tsv, line 5: 'train/né 0.flac' is that of line 2 too, expected it once",
+        "train.tsv, line 5: 'train/né 0.flac' is also in line 2, expected it once",
     ),
     "labels of fewer lines": (
         rewrite("train.ltr", "n o |\n", ""),
@@ -246,7 +246,7 @@ PROBLEMS = {
     "no labels of a split": (
         lambda data: (data / "valid.phn").unlink(),
         "labels",
-        "valid.phn: not found, as others have it",
+        "valid.phn: not found, expected it as in other splits",
     ),
     "no labels": (
         lambda data: [path.unlink() for path in data.iterdir() if path.suffix in (".ltr", ".phn")],
@@ -271,12 +271,12 @@ PROBLEMS = {
     "a speaker of two splits": (
         rewrite("speakers.tsv", "speaker of test", "speaker of train"),
         "speaker in two splits",
-        "test.tsv, line 2: 'speaker of train' speaks in train.tsv, line 2 too",
+        "test.tsv, line 2: 'speaker of train' also speaks in train.tsv, line 2",
     ),
     "a speaker by LibriSpeech's names": (
         lambda data: librispeech_names(data, "84-121123-0000", "84-121550-0007"),
         "speaker in two splits",
-        "test.tsv, line 2: '84' speaks in train.tsv, line 2 too",
+        "test.tsv, line 2: '84' also speaks in train.tsv, line 2",
     ),
     "the same audio in two splits": (
         copied("test/né 0.flac"),
@@ -317,7 +317,7 @@ WARNINGS = {
             rewrite("test.ltr", "s í | u n | a ñ o |", "n o |")(data),
         ],
         "sentences in two splits",
-        "test.tsv, line 2: 1 of 1 (100.0%) are in train too, the first at train.tsv, line 4",
+        "test.tsv, line 2: 1 of 1 (100.0%) are also in train, the first at train.tsv, line 4",
     ),
     "labels too many for the audio": (
         lambda data: rewrite("train.phn", "s í", " ".join("o" * 11))(data),
@@ -327,7 +327,7 @@ WARNINGS = {
     "speakers not known": (
         rewrite("speakers.tsv", "valid/né 0.flac", "valid/né.flac"),
         "speakers not known",
-        "valid.tsv: of 1 in 1 files; a leak of theirs would not be seen",
+        "valid.tsv: of 1 in 1 files, so their leaks cannot be seen",
     ),
 }
 

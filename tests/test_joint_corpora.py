@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -12,17 +13,20 @@ import pytest
 
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
-import joint as command
-from corpora import prepare
+from corpora import MANIFESTS, prepare
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 from fairseq_runs import finetune, load, training_config, transcribe, write_encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from languages import SENTENCES, write_language, write_languages
-from manifest.sampling import sampling_weights
 from test_bad_input import assert_refused
 from test_evaluation import lines_of, printed_score
 from test_recipes_train import train
+
+sys.path.insert(0, str(MANIFESTS))
+
+import joint as command
+from manifest.sampling import sampling_weights
 
 DRAWS_BY_WEIGHT = "multi_corpus_keys" in AudioFinetuningConfig.__dataclass_fields__
 by_weight = pytest.mark.skipif(not DRAWS_BY_WEIGHT, reason="fairseq 0.12.2 cannot draw by weight")

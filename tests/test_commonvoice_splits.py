@@ -214,7 +214,7 @@ def test_a_subset_without_the_sentences_of_its_test_split(tmp_path: Path, capsys
         for n in sentences[: ord(who) % 3 + 1]
     ]
     folder = write_release(tmp_path / "cv", "en", {"validated": rows})
-    options = ["--test-minutes=0.01", "--valid-minutes=0.01", "--train-minutes=0.02"]
+    options = ["--test-minutes=0.01", "--valid-minutes=0.005", "--train-minutes=0.01"]
     assert len(in_process(folder, tmp_path / "dest", *options)) >= 2
     assert "sentences of test" in capsys.readouterr().out
     trained = in_process(folder, tmp_path / "dest", *options, "--disjoint=sentences")

@@ -478,7 +478,7 @@ def test_letters_that_differ_only_in_case(tmp_path: Path, capsys) -> None:
     write_cased(tmp_path)
     both = [tmp_path / "libri", tmp_path / "es", tmp_path / "all"]
     refused = in_process(capsys, *both)
-    assert ".ltr: 'N' of libri and 'n' of es differ only in case, expected one form" in refused
+    assert ".ltr: 'O' of libri and 'o' of es differ only in case, expected one form" in refused
     assert not (tmp_path / "all").exists()
     in_process(capsys, *both, "--case=upper")
     assert (tmp_path / "all" / "train.ltr").read_text("utf-8") == "G O | O N |\nE L | N I Ñ O |\n"

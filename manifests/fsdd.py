@@ -1,7 +1,7 @@
 """From the Free Spoken Digit Dataset to fairseq manifests of digit strings.
 
-Some recordings of one speaker, joined with pauses of 50 to 200 ms, make one utterance at 16 kHz.
-Speakers of one split are not heard in another.
+An utterance is a few recordings of one speaker, joined with pauses of 50 to 200 ms, at 16 kHz. No
+speaker is in two splits.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Optional
@@ -29,20 +30,30 @@ PAUSE_MS = (50, 200)  # shortest and longest
 SPLITS = ("train", "valid", "test")
 NAME = re.compile(r"([0-9])_(.+)_[0-9]+\.wav")
 
-EPILOG = """\
-SOURCE is the folder "recordings" of https://github.com/Jakobovski/free-spoken-digit-dataset.
-Its licence, CC BY-SA 4.0, covers the audio under DEST too.
+# The speakers of docs/results.md. The data set has got others since.
+SPEAKERS = ("george", "jackson", "lucas", "theo", "yweweler")
+RELEASE = "v1.0.10"  # of the data set; its later commits do not change the recordings
+DIGEST = "1fcbd597"  # of the recordings of SPEAKERS in RELEASE
 
-A recording serves in several digit strings of its split when the split asks for more minutes than
-its speakers recorded. Strings are dealt from shuffled decks, one a speaker, so that no recording of
-a speaker is used a second time before all are used once, and no speaker more than another.
+EPILOG = """\
+SOURCE is a clone of https://github.com/Jakobovski/free-spoken-digit-dataset, or its folder
+"recordings". The licence, CC BY-SA 4.0, also covers the audio in DEST.
+
+By default, the speakers are those of docs/results.md: george, jackson, lucas, theo and yweweler.
+These recordings are those of release v1.0.10 (git checkout v1.0.10). A line says if they differ.
+
+If a split asks for more minutes than its speakers recorded, a recording is used in several digit
+strings of the split. Strings are dealt from shuffled decks, one for each speaker, so that all
+recordings of a speaker are used equally often, and all speakers too.
 
 DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt, speakers.tsv and
-audio/{train,valid,test}/*.flac. The same options give the same bytes, whatever --jobs is.
+audio/{train,valid,test}/*.flac. Audio of an earlier run is removed. The same options give the same
+bytes, whatever --jobs is.
 
-example:
-  python manifests/fsdd.py free-spoken-digit-dataset/recordings data/fsdd
+examples:
+  python manifests/fsdd.py free-spoken-digit-dataset data/fsdd
   python manifests/fsdd.py recordings data/fsdd-1min --train-minutes 1 --test-speakers lucas,theo
+  python manifests/fsdd.py recordings data/fsdd-all --speakers all
 """
 
 
@@ -56,7 +67,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class DigitString:
-    """One utterance to be: recordings, and the pauses between them in samples at RECORDED_RATE."""
+    """An utterance: recordings, and the pauses between them in samples at RECORDED_RATE."""
 
     name: str
     speaker: str
@@ -74,7 +85,7 @@ class DigitString:
 
 
 class Deck:
-    """The recordings of one speaker, shuffled, dealt, and shuffled again when all are dealt."""
+    """The recordings of one speaker, shuffled, and shuffled again when all are dealt."""
 
     def __init__(self, recordings: Sequence[Recording], rng: random.Random) -> None:
         self.recordings = recordings
@@ -84,7 +95,7 @@ class Deck:
 
     @property
     def rounds(self) -> float:
-        """How often each recording was dealt so far, on average."""
+        """How often each recording has been dealt, on average."""
         return self.dealt / len(self.recordings)
 
     def draw(self) -> Recording:
@@ -94,25 +105,56 @@ class Deck:
         return self.left.pop()
 
 
-def read_recordings(source: Path) -> dict[str, list[Recording]]:
-    """Reads every recording of the data set, by speaker.
+def read_recordings(source: Path, chosen: Optional[Sequence[str]]) -> dict[str, list[Recording]]:
+    """Reads the recordings of some speakers, and says who is left out.
+
+    Args:
+        chosen: names of speakers, or "all". None stands for SPEAKERS if all of them are there, and
+            else for all.
 
     Raises:
-        ValueError: the folder or one of its files is not what the data set holds.
+        ValueError: the folder or one of its files is not what the data set has, or a speaker has
+            no recordings.
     """
     if not source.is_dir():
-        raise ValueError(f"SOURCE: {source} is no folder, expected one of recordings")
+        raise ValueError(f"SOURCE: {source} is not a folder, expected one of recordings")
+    if not any(source.glob("*.wav")) and (source / "recordings").is_dir():
+        source = source / "recordings"
     paths = sorted(source.glob("*.wav"))
     if not paths:
         raise ValueError(f"SOURCE: found no .wav file in {source}, expected the recordings")
+    speaker_of = {path: _speaker(path) for path in paths}
+    found = sorted(set(speaker_of.values()))
+    if chosen is None and set(SPEAKERS) <= set(found):
+        chosen = SPEAKERS
+    elif chosen is None or list(chosen) == ["all"]:
+        chosen = found
+    missing = [name for name in chosen if name not in found]
+    if missing:
+        raise ValueError(
+            f"--speakers: found no recordings of {', '.join(missing)} in {source}, expected some of"
+            f" {', '.join(found)}; all takes all"
+        )
+    left_out = [name for name in found if name not in chosen]
+    if left_out:
+        print(f"speakers left out: {', '.join(left_out)} (--speakers all takes all)")
     speakers: dict[str, list[Recording]] = {}
+    digest = blake2b(digest_size=4)
     for path in tqdm(paths, desc="reading", unit="file"):
-        parts = NAME.fullmatch(path.name)
-        if parts is None:
-            raise ValueError(f"{path}: expected a name like 7_theo_12.wav (digit_speaker_index)")
-        recording = Recording(int(parts[1]), _read_samples(path))
-        speakers.setdefault(parts[2], []).append(recording)
+        if speaker_of[path] not in left_out:
+            recording = Recording(int(path.name[0]), _read_samples(path))
+            digest.update(path.name.encode() + recording.samples.tobytes())
+            speakers.setdefault(speaker_of[path], []).append(recording)
+    if sorted(speakers) == sorted(SPEAKERS) and digest.hexdigest() != DIGEST:
+        print(f"recordings: not those of {RELEASE}, so results differ from docs/results.md")
     return speakers
+
+
+def _speaker(path: Path) -> str:
+    parts = NAME.fullmatch(path.name)
+    if parts is None:
+        raise ValueError(f"{path}: expected a name like 7_theo_12.wav (digit_speaker_index)")
+    return parts[2]
 
 
 def _read_samples(path: Path) -> np.ndarray:
@@ -132,7 +174,7 @@ def _read_samples(path: Path) -> np.ndarray:
 def assign_speakers(
     speakers: Sequence[str], valid: Optional[Sequence[str]], test: Optional[Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Gives every speaker to one split; None stands for the last in the alphabet still free.
+    """Assigns every speaker to a split. None stands for the alphabetically last one still free.
 
     Raises:
         ValueError: an unknown speaker, one in two splits, or no speaker left for a split.
@@ -141,7 +183,7 @@ def assign_speakers(
     if len(free) < len(SPLITS):
         raise ValueError(
             f"SOURCE: {len(free)} speakers ({', '.join(free)}), expected {len(SPLITS)} or more,"
-            " for no speaker may be in two splits"
+            " because no speaker may be in two splits"
         )
     for option, chosen in (("--valid-speakers", valid), ("--test-speakers", test)):
         for name in chosen or ():
@@ -150,7 +192,7 @@ def assign_speakers(
     both = sorted(set(valid or ()) & set(test or ()))
     if both:
         raise ValueError(
-            f"--valid-speakers: {', '.join(both)} is in --test-speakers too,"
+            f"--valid-speakers: {', '.join(both)} is also in --test-speakers,"
             " expected each speaker in one split"
         )
     named = sorted({*(valid or ()), *(test or ())})
@@ -206,12 +248,12 @@ def write_audio(string: DigitString, folder: Path) -> int:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Writes the three splits; an option or a recording is refused before anything is written."""
+    """Writes the three splits. Bad options and recordings are refused before that."""
     if args.min_digits > args.max_digits:
         raise ValueError(
             f"--min-digits: {args.min_digits}, expected no more than --max-digits {args.max_digits}"
         )
-    speakers = read_recordings(args.source)
+    speakers = read_recordings(args.source, args.speakers)
     assigned = assign_speakers(list(speakers), args.valid_speakers, args.test_speakers)
     # An interrupted run must not leave old manifests beside new audio.
     for split in SPLITS:
@@ -230,6 +272,10 @@ def prepare(args: argparse.Namespace) -> None:
         with ThreadPool(args.jobs) as pool:
             written = pool.imap(partial(write_audio, folder=folder), strings)
             frames = list(tqdm(written, desc=split, total=len(strings), unit="string"))
+        for stale in {path.name for path in folder.glob("*_?????.flac")} - {
+            s.name for s in strings
+        }:
+            (folder / stale).unlink()
         utterances = [
             Utterance(f"{split}/{string.name}", count, string.words)
             for string, count in zip(strings, frames)
@@ -246,15 +292,21 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    parser = corpus_parser(__doc__, EPILOG, "folder of {digit}_{speaker}_{index}.wav")
+    parser = corpus_parser(__doc__, EPILOG, "clone of the data set, or its recordings")
     add = parser.add_argument
     minutes, count = above(float, 0), above(int, 0)
     add("--train-minutes", type=minutes, default=10.0, metavar="M", help="default: %(default)s")
     add("--valid-minutes", type=minutes, default=2.0, metavar="M", help="default: %(default)s")
     add("--test-minutes", type=minutes, default=3.0, metavar="M", help="default: %(default)s")
-    last = "default: the last in the alphabet that the other option does not name"
-    add("--test-speakers", type=names, metavar="A,B", help=f"unheard in train and valid; {last}")
-    add("--valid-speakers", type=names, metavar="A,B", help=f"unheard in train and test; {last}")
+    add(
+        "--speakers",
+        type=names,
+        metavar="A,B,C",
+        help=f"whose recordings to use, or all; default: {','.join(SPEAKERS)}, if all are there",
+    )
+    last = "default: the alphabetically last one that the other option does not name"
+    add("--test-speakers", type=names, metavar="A,B", help=f"not in train and valid; {last}")
+    add("--valid-speakers", type=names, metavar="A,B", help=f"not in train and test; {last}")
     add("--min-digits", type=count, default=3, metavar="N", help="a string; default: %(default)s")
     add("--max-digits", type=count, default=7, metavar="N", help="a string; default: %(default)s")
     add("--seed", type=int, default=1, metavar="N", help="of all random choices; default: 1")

@@ -1,6 +1,6 @@
-"""Joins prepared corpora, as of several languages, into one: one dictionary, every split in one.
+"""Joins prepared corpora, such as those of several languages, into one with one dictionary.
 
-The joint corpus can be trained on as it is, or drawn from by weight, so that small corpora count.
+You can train on all utterances alike, or draw from each corpus by weight, so that small ones count.
 """
 
 import argparse
@@ -8,102 +8,58 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from cli.options import run, share
-from manifest.reading import (
-    LABELS,
-    WORDS,
-    Split,
-    check_symbols,
-    complain_by_raising,
-    read_dictionary,
-    read_split,
-    split_names,
-)
+from manifest.prepared import Corpus, in_case, read_corpus, require_one_case
+from manifest.reading import LABELS, OWN_SYMBOLS, WORDS, Split
 from manifest.sampling import sampling_weights, write_options
-from manifest.speakers import find_speaker, read_speakers, write_speakers
+from manifest.speakers import find_speaker, write_speakers
 from manifest.writing import write_counts, write_labels, write_lines
 from tabulate import tabulate
 
-TRAIN = "train"
 WEIGHTED = "weighted.txt"
 NAME = re.compile(r"[\w.-]+", re.ASCII)
-RESERVED = ("<s>", "<pad>", "</s>", "<unk>")
 # How the tag of a line is written, so that it is a word of its own in every kind of label.
 TAG = {"ltr": "<{}> |", "phn": "<{}>", "spm": "\N{LOWER ONE EIGHTH BLOCK}<{}>"}
 
 EPILOG = """\
-CORPUS is a folder that another script here wrote, or NAME=FOLDER; without NAME it has the name of
-its folder. Labels (.ltr, .phn, .spm) that all corpora have are joined; the dictionary has the
-symbols of all, with their counts added up.
+CORPUS is a folder that another script here wrote, or NAME=FOLDER. Without NAME it has the name of
+its folder. Labels (.ltr, .phn, .spm) that all corpora have are joined. The dictionary has the
+symbols of all corpora, with their counts added up.
+
+Letters that differ only in case are one letter in one corpus and another letter in the next: A in
+LibriSpeech, a in CommonVoice. That is an error. --case upper or --case lower writes all words,
+letters and units in one case.
 
 DEST gets each split joined (train, valid, test, ...) and each corpus alone (train_es, ...), with
-the audio left where it is; speakers.tsv; and weighted.txt. So this trains on all utterances alike:
+the audio left where it is; speakers.tsv; and weighted.txt. This trains on all utterances alike:
 
   fairseq-hydra-train ... task.data="$PWD/data/all"
 
 and this draws them by weight: weighted.txt has options of fairseq 0.12.3, which 0.12.2 lacks. A
-corpus of n utterances to train on gets a share proportional to n^alpha. Alpha 1 is the share that
-it has anyway, 0 the same for each, 0.5 the usual choice in between.
+corpus of n training utterances gets a share proportional to n^alpha. Alpha 1 is the share that it
+has anyway, 0 the same share for each, 0.5 the usual choice.
 
   fairseq-hydra-train ... task.data="$PWD/data/all" $(cat data/all/weighted.txt)
 
 Either way, fairseq-generate scores all corpora (--gen-subset test) or one (--gen-subset test_es).
 
 With --tags, the labels of each line begin with a symbol for its corpus, such as <es>, which the
-network learns to tell; in the error rate it counts as a word, or as a phone.
+network learns to tell. In the error rate it counts as a word, or as a phone.
 
-Sentencepiece units of several corpora are joined too, but units for all are trained on all words:
-python manifests/sentencepiece_labels.py DEST.
+Sentencepiece units of several corpora are joined too. For units that are trained on the words of
+all corpora: python manifests/sentencepiece_labels.py DEST.
 
 examples:
   python manifests/joint.py data/es data/fr data/it data/all
   python manifests/joint.py es=data/es-1h fr=data/fr-1h it=data/it-1h data/all --alpha 0.3 --tags
+  python manifests/joint.py data/librispeech_10h data/de data/both --case lower
 """
 
 Members = list[tuple[str, Split]]  # name of a corpus, and a split of it
 Groups = dict[str, Members]  # name of a joint split -> what is in it
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A prepared folder, read.
-
-    Attributes:
-        splits: name -> manifest and labels.
-        dictionaries: suffix -> symbol -> count.
-        speakers: path -> speaker.
-    """
-
-    name: str
-    splits: dict[str, Split]
-    dictionaries: dict[str, dict[str, int]]
-    speakers: dict[str, str]
-
-    @property
-    def size(self) -> int:
-        """Utterances to train on."""
-        return len(self.splits[TRAIN].entries)
-
-
-def read_corpus(name: str, data: Path) -> Corpus:
-    """Reads a folder; raises ValueError for what fairseq could not be trained on."""
-    complain = complain_by_raising(data)
-    splits = {split: read_split(data, split, complain) for split in split_names(data)}
-    if TRAIN not in splits:
-        raise ValueError(f"{data / TRAIN}.tsv: not found, expected a split to train on")
-    # What train has, and others lack, is an error.
-    suffixes = [suffix for suffix in LABELS if suffix in splits[TRAIN].labels]
-    dictionaries = {suffix: read_dictionary(data, suffix, complain) for suffix in suffixes}
-    for split in splits.values():
-        for suffix, dictionary in dictionaries.items():
-            if suffix not in split.labels:
-                raise ValueError(f"{data / split.name}.{suffix}: not found, expected labels")
-            check_symbols(split, suffix, dictionary, complain)
-    return Corpus(name, splits, dictionaries, read_speakers(data, complain))
 
 
 def join(corpora: Sequence[Corpus], dest: Path, weights: Sequence[float], tags: bool) -> None:
@@ -136,7 +92,7 @@ def join(corpora: Sequence[Corpus], dest: Path, weights: Sequence[float], tags: 
         write_speakers(dest, speaker_of)
     has_words = all(WORDS in split.labels for members in groups.values() for _, split in members)
     for name, members in groups.items():
-        # Gone first and written last: where the .tsv is, its labels are.
+        # Removed first and written last: if the .tsv file exists, its labels do too.
         (dest / f"{name}.tsv").unlink(missing_ok=True)
         for suffix in suffixes:
             heads = [f"{tag(corpus, suffix)} " if tags else "" for corpus, _ in members]
@@ -163,7 +119,7 @@ def group(corpora: Sequence[Corpus]) -> Groups:
             alone = f"{name}_{corpus}"
             if alone in groups:
                 raise ValueError(
-                    f"{corpus}: its {name} would be named {alone}, as another split is already,"
+                    f"{corpus}: its {name} would be named {alone}, like another split,"
                     " expected another name: NAME=FOLDER"
                 )
             groups[alone] = [(corpus, split)]
@@ -171,12 +127,12 @@ def group(corpora: Sequence[Corpus]) -> Groups:
 
 
 def _require_ours(dest: Path, groups: Groups) -> None:
-    """Raises ValueError where DEST holds manifests, but not those of an earlier run of the same."""
+    """Raises ValueError if DEST has manifests, but not of an earlier run of the same corpora."""
     for path in sorted(dest.glob("*.tsv")):
         known = path.stem in groups or path.name == "speakers.tsv"
         if not (known and (dest / WEIGHTED).is_file()):
             raise ValueError(
-                f"{path}: of another corpus, expected DEST to be new, or joint of these"
+                f"{path}: of another corpus, expected a new DEST, or one made of these corpora"
             )
 
 
@@ -199,13 +155,13 @@ def _manifest(dest: Path, name: str, root: Path, members: Members) -> list[str]:
 
 
 def _below(root: Path, split: Split) -> str:
-    """What comes before the paths of a split when they start at `root`."""
+    """The prefix of the paths of a split when they start at `root`."""
     folder = split.root.absolute().relative_to(root).as_posix()
     return "" if folder == "." else f"{folder}/"
 
 
 def _speakers(corpora: Sequence[Corpus], root: Path) -> dict[str, str]:
-    """Path -> corpus and speaker: two corpora may know their speakers by the same numbers."""
+    """Path -> corpus and speaker, because two corpora may use the same names for speakers."""
     return {
         prefix + entry.path: f"{corpus.name}/{speaker}"
         for corpus in corpora
@@ -235,18 +191,21 @@ def prepare(args: argparse.Namespace) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"CORPUS: two are named {name}, expected NAME=FOLDER")
-        if args.tags and f"<{name}>" in RESERVED:
+        if args.tags and f"<{name}>" in OWN_SYMBOLS:
             raise ValueError(
                 f"--tags: <{name}> is a symbol of fairseq's own, expected another NAME"
             )
     corpora = [read_corpus(name, data) for name, data in args.corpora]
+    if args.case:
+        corpora = [in_case(corpus, args.case) for corpus in corpora]
+    require_one_case(corpora)
     weights = sampling_weights([corpus.size for corpus in corpora], args.alpha)
     join(corpora, args.dest, weights, args.tags)
     report(corpora, weights)
 
 
 def named_folder(text: str) -> tuple[str, Path]:
-    """An argparse type: NAME=FOLDER, or a folder that gives the name."""
+    """An argparse type: NAME=FOLDER, or a folder whose name is used."""
     name, is_named, folder = text.partition("=")
     path = Path(folder if is_named else text)
     name = name if is_named else path.absolute().name
@@ -277,7 +236,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         metavar="A",
         help="from 0 to 1: how much of its size counts in a corpus's weight; default: %(default)s",
     )
-    add("--tags", action="store_true", help="a symbol for its corpus before the labels of a line")
+    add("--tags", action="store_true", help="begin each line of labels with a symbol of its corpus")
+    add("--case", choices=("upper", "lower"), help="write words, letters and units in this case")
     run(parser, prepare, argv)
 
 

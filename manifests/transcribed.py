@@ -1,7 +1,7 @@
 """From your own recordings and a table of what is said in them to fairseq manifests.
 
 Audio of any format and rate becomes 16 kHz FLAC; texts become letters, phones or sentencepiece
-units. No speaker is in two splits.
+units. If the speakers are known, none is in two splits.
 """
 
 import argparse
@@ -42,10 +42,10 @@ channels. Other columns are ignored. Other names of columns: --path-column and s
 
 Splits. If the table has a column "split" with train, valid (or dev) and test, these are the splits.
 Otherwise whole speakers are drawn for test and for valid, until a tenth of the hours is in each
-(--test, --valid). --by clips draws clips instead: for a table without speakers, or with fewer than
-three. --train-minutes takes a part of the training split, of all its speakers alike; with the same
-seed a shorter one is the beginning of a longer one. Speakers and sentences that two splits share
-are reported; --disjoint leaves them out of training.
+(--test, --valid). --by clips draws clips instead, as for a table without speakers: then nothing
+keeps a speaker out of two splits. --train-minutes takes a part of the training split, of all its
+speakers alike; with the same seed, a shorter one is the beginning of a longer one. Speakers and
+sentences that two splits share are reported; --disjoint leaves them out of training.
 
 Texts become words as in commonvoice.py: composed, in lower case, without punctuation. A text with a
 digit, a symbol or a letter of another alphabet is skipped, as is a clip that is missing, cut short,
@@ -56,7 +56,7 @@ labels and their dictionary; speakers.tsv; skipped.tsv; and audio/. A run that w
 resumes. The same options give the same bytes, whatever --jobs is.
 
 examples:
-  python manifests/transcribed.py recordings/table.csv data/mine --lang en
+  python manifests/transcribed.py recordings/table.csv data/mine
   python manifests/transcribed.py corpus.tsv data/mine --lang de --audio /corpora/wav \\
       --path-column file --text-column transcript --speaker-column who --train-minutes 60
 """
@@ -82,6 +82,9 @@ def prepare(args: argparse.Namespace) -> None:
         name_of=names.__getitem__,
         skipped=skipped,
     )
+    if not (table.splits or table.has_speakers):
+        args.by = "clips"
+        print(f"no column {args.speaker_column!r}: a speaker may be in two splits")
     held_out = HeldOut()
     splits = choose(args, table, rows, intake, held_out)
     check_skipped(args.dest, splits, skipped, held_out.left_out, args.max_skipped)
@@ -103,10 +106,10 @@ def check_splits(args: argparse.Namespace, table: Table) -> None:
                 f"--by: {args.by}, but {args.source} has a column {args.split_column!r}, expected"
                 " the one or the other; --split-column '' ignores it"
             )
-    elif args.by != "clips" and not table.has_speakers:
+    elif args.by == "speakers" and not table.has_speakers:
         raise ValueError(
-            f"{args.source}: no column {args.speaker_column!r}, expected one, so that no speaker is"
-            " in two splits; --speaker-column names another, --by clips does without"
+            f"--by: speakers, but {args.source} has no column {args.speaker_column!r}, expected"
+            " one; --speaker-column names another"
         )
     elif args.test + args.valid >= 1:
         raise ValueError(f"--test, --valid: {args.test:g} and {args.valid:g}, expected less than 1")
@@ -188,7 +191,7 @@ def _seconds(reading: Reading, intake: Intake) -> float:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = corpus_parser(__doc__, EPILOG, "CSV or TSV file: path, text, speaker", "TABLE")
     add = parser.add_argument
-    add_label_options(parser)
+    add_label_options(parser, needs_language=False)
     add("--audio", type=Path, metavar="FOLDER", help="of the audio; default: that of the table")
     for name in ("path", "text", "speaker", "split"):
         add(f"--{name}-column", default=name, metavar="NAME", help="default: %(default)s")

@@ -160,7 +160,48 @@ PROBLEMS = {
     "one sample": (
         lambda data: soundfile.write(audio(data), noise(1), 16000),
         "audio",
-        "train.tsv, line 3: train/né 1.flac: 1 samples, 0.000 s, expected 0.1 to 60.0 s",
+        "train.tsv, line 3: train/né 1.flac: 1 samples, expected 6720 as the manifest says",
+    ),
+    "too short for the encoder": (
+        lambda data: [
+            soundfile.write(audio(data), noise(399), 16000),
+            rewrite("train.tsv", "6720", "399")(data),
+        ],
+        "audio",
+        "né 1.flac: 399 samples, expected 400 or more for one frame of the encoder",
+    ),
+    "no split to validate on": (
+        lambda data: [path.unlink() for path in data.glob("valid.*")],
+        "splits",
+        "train, test: no split to validate on, expected valid.tsv",
+    ),
+    "no end of a word": (
+        lambda data: [
+            path.write_text(path.read_text("utf-8").replace("|", ""), "utf-8")
+            for path in data.glob("train.ltr")
+        ],
+        "labels",
+        "train.ltr, line 1: no '|' in this or any other line, expected one after each word",
+    ),
+    "no end of a word, and no words": (
+        lambda data: [
+            (data / "test.ltr").write_text("s í u n a ñ o\n", "utf-8"),
+            (data / "test.wrd").unlink(),
+        ],
+        "labels",
+        "test.ltr, line 1: no '|' in this or any other line, expected one after each word",
+    ),
+    "a symbol that is fairseq's own": (
+        lambda data: (data / "dict.ltr.txt").write_text(
+            (data / "dict.ltr.txt").read_text("utf-8") + "<pad> 0\n", "utf-8"
+        ),
+        "dictionary",
+        "'<pad>', which fairseq adds by itself, expected a file without it",
+    ),
+    "a byte order mark in labels": (
+        rewrite("train.ltr", "e l |", "\ufeffe l |"),
+        "text",
+        "train.ltr, line 1: begins with a byte order mark (BOM), expected UTF-8 without",
     ),
     "no root": (
         rewrite("train.tsv", "año nuevo", "año viejo"),
@@ -179,8 +220,8 @@ PROBLEMS = {
     ),
     "a byte order mark": (
         lambda data: rewrite("train.tsv", str(data), f"\ufeff{data}")(data),
-        "manifest",
-        "train.tsv, line 1: '\\ufeff",
+        "text",
+        "train.tsv, line 1: begins with a byte order mark (BOM), expected UTF-8 without",
     ),
     "no length": (
         rewrite("train.tsv", "né 2.flac\t7040", "né 2.flac"),
@@ -190,7 +231,7 @@ PROBLEMS = {
     "a file twice": (
         rewrite("train.tsv", "né 3.flac\t7360", "né 0.flac\t6400"),
         "file twice in a split",
-        "train.tsv, line 5: 'train/né 0.flac' is that of line 2 too, expected it once",
+        "train.tsv, line 5: 'train/né 0.flac' is also in line 2, expected it once",
     ),
     "labels of fewer lines": (
         rewrite("train.ltr", "n o |\n", ""),
@@ -246,7 +287,7 @@ PROBLEMS = {
     "no labels of a split": (
         lambda data: (data / "valid.phn").unlink(),
         "labels",
-        "valid.phn: not found, as others have it",
+        "valid.phn: not found, expected it as in other splits",
     ),
     "no labels": (
         lambda data: [path.unlink() for path in data.iterdir() if path.suffix in (".ltr", ".phn")],
@@ -271,12 +312,12 @@ PROBLEMS = {
     "a speaker of two splits": (
         rewrite("speakers.tsv", "speaker of test", "speaker of train"),
         "speaker in two splits",
-        "test.tsv, line 2: 'speaker of train' speaks in train.tsv, line 2 too",
+        "test.tsv, line 2: 'speaker of train' also speaks in train.tsv, line 2",
     ),
     "a speaker by LibriSpeech's names": (
         lambda data: librispeech_names(data, "84-121123-0000", "84-121550-0007"),
         "speaker in two splits",
-        "test.tsv, line 2: '84' speaks in train.tsv, line 2 too",
+        "test.tsv, line 2: '84' also speaks in train.tsv, line 2",
     ),
     "the same audio in two splits": (
         copied("test/né 0.flac"),
@@ -305,7 +346,35 @@ def test_damage_is_a_problem(case: str, data: Path, capsys: pytest.CaptureFixtur
     assert message in section[1]
 
 
+def test_languages_without_spaces_need_no_ends_of_words(tmp_path: Path, capsys) -> None:
+    data = write_language(tmp_path / "zh", {s: ["你好", "好"] for s in ("train", "valid", "test")})
+    for ltr in data.glob("*.ltr"):
+        ltr.write_text(ltr.read_text("utf-8").replace("|", ""), "utf-8")
+    assert run(capsys, data)[0] == 0
+    for wrd in data.glob("*.wrd"):
+        wrd.unlink()
+    assert run(capsys, data)[0] == 0
+
+
 WARNINGS = {
+    "silence": (
+        lambda data: soundfile.write(audio(data), np.zeros(6720), 16000),
+        "silent audio",
+        "train.tsv, line 3: train/né 1.flac: all samples have the same value",
+    ),
+    "a twentieth of a second": (
+        lambda data: [
+            soundfile.write(audio(data), noise(800), 16000),
+            rewrite("train.tsv", "6720", "800")(data),
+        ],
+        "unusual length",
+        "train.tsv, line 3: train/né 1.flac: 0.050 s, expected 0.1 to 60.0 s",
+    ),
+    "nothing to train on": (
+        lambda data: [path.unlink() for path in data.glob("train.*")],
+        "splits",
+        "valid, test: no training split, for evaluation alone",
+    ),
     "the same audio twice": (
         lambda data: (copied("train/né 3.flac")(data), rewrite("train.tsv", "7360", "6400")(data)),
         "audio twice in a split",
@@ -317,7 +386,7 @@ WARNINGS = {
             rewrite("test.ltr", "s í | u n | a ñ o |", "n o |")(data),
         ],
         "sentences in two splits",
-        "test.tsv, line 2: 1 of 1 (100.0%) are in train too, the first at train.tsv, line 4",
+        "test.tsv, line 2: 1 of 1 (100.0%) are also in train, the first at train.tsv, line 4",
     ),
     "labels too many for the audio": (
         lambda data: rewrite("train.phn", "s í", " ".join("o" * 11))(data),
@@ -327,7 +396,7 @@ WARNINGS = {
     "speakers not known": (
         rewrite("speakers.tsv", "valid/né 0.flac", "valid/né.flac"),
         "speakers not known",
-        "valid.tsv: of 1 in 1 files; a leak of theirs would not be seen",
+        "valid.tsv: of 1 in 1 files, so their leaks cannot be seen",
     ),
 }
 

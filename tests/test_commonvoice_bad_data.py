@@ -2,6 +2,8 @@
 what is wrong with a table or an option ends the run before a manifest is written."""
 # ruff: noqa: RUF001  (letters that look alike are what this is about)
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Dict
 
@@ -12,6 +14,12 @@ pytest.importorskip("soxr", reason="the [data] extra is not installed")
 import numpy as np
 import soundfile
 from commonvoice_tree import COLUMNS, commonvoice, row, texts, write_clip, write_release
+from corpora import MANIFESTS
+
+sys.path.insert(0, str(MANIFESTS))
+
+import commonvoice as command
+from corpus import commonvoice_release
 
 
 def french(clip: str, sentence: str = "Bonjour", speaker: str = "anne") -> Dict[str, str]:
@@ -123,7 +131,7 @@ bad bar.mp3\t'|', VERTICAL LINE, is no letter of the language
 
 
 def test_each_has_its_reason_and_the_rest_is_used(messy: Path, tmp_path: Path) -> None:
-    done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.8")
+    done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.9")
     assert done.returncode == 0, done.stderr
     written = texts(tmp_path)
     assert written["skipped.tsv"].startswith(SKIPPED)
@@ -148,7 +156,7 @@ def test_each_has_its_reason_and_the_rest_is_used(messy: Path, tmp_path: Path) -
 def test_too_much_is_skipped(messy: Path, tmp_path: Path) -> None:
     done = commonvoice(messy, tmp_path, "--lang=fr", "--max-skipped=0.7")
     assert done.returncode == 2
-    assert f"{tmp_path / 'skipped.tsv'}: 29 of 38 clips" in done.stderr
+    assert f"{tmp_path / 'skipped.tsv'}: 29 of 36 clips of train" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"audio", "skipped.tsv"}
 
 
@@ -181,7 +189,8 @@ def test_tables(small: Path) -> None:
     table.write_bytes(b"")
     assert_refused("expected client_id, path, sentence among them", small)
     table.unlink()
-    assert_refused(f"{table}: not found, expected a text file", small)
+    delta = f"{small}: found no dev.tsv, as in a delta release, expected them; --train-minutes M"
+    assert_refused(delta, small)
 
 
 OPTIONS = {
@@ -190,7 +199,7 @@ OPTIONS = {
     "one list": (["--test-list=x"], "--test-list: found no list for the other splits"),
     "subset by lists": (
         ["--train-list=x", "--valid-list=x", "--test-list=x", "--train-minutes=1"],
-        "--train-minutes: lists are given too, expected the one or the other",
+        "--train-minutes: --train-list is given too, expected one of them",
     ),
     "list not there": (
         ["--train-list=x", "--valid-list=x", "--test-list=x"],
@@ -217,7 +226,52 @@ def test_folders(small: Path, tmp_path: Path) -> None:
     # Another language's folder: every row has the wrong locale.
     done = commonvoice(small, tmp_path / "dest", "--lang=de")
     assert done.returncode == 2
-    assert "3 of 3 clips" in done.stderr
+    assert "1 of 1 clips of test" in done.stderr
+
+
+def test_a_source_one_folder_too_high_or_too_deep(small: Path, tmp_path: Path) -> None:
+    for source in (tmp_path, small / "clips"):
+        assert commonvoice_release.language_folder(source, "fr") == small
+    shutil.copytree(tmp_path / "cv", tmp_path / "cv2")
+    with pytest.raises(ValueError, match=r"found fr in .*cv, .*cv2, expected one of them"):
+        commonvoice_release.language_folder(tmp_path, "fr")
+
+
+def in_process(capsys, folder: Path, dest: Path, *options: str) -> str:
+    """What the command prints, or its last line of stderr if it fails."""
+    try:
+        command.main([str(folder), str(dest), "--lang=fr", *options])
+        return capsys.readouterr().out
+    except SystemExit as ended:
+        assert ended.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_half_of_a_split_is_missed_whatever_the_others_have(tmp_path: Path, capsys) -> None:
+    words = ("un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix")
+    train = [french(f"train {word}", word) for word in words * 1]
+    test = [french(f"test {word}", word, "basile") for word in words[:2]]
+    dev = [french("dev", "bonjour", "chloé")]
+    folder = write_release(tmp_path / "cv", "fr", {"train": train, "dev": dev, "test": test})
+    (folder / "clips" / "test deux.mp3").unlink()
+    printed = in_process(capsys, folder, tmp_path / "dest", "--max-skipped=0.1")
+    assert "1 of 2 clips of test (50.0%) are skipped, expected no more than 10.0%" in printed
+    assert not list((tmp_path / "dest").glob("*.ltr"))
+
+
+def test_clips_shorter_than_published_are_skipped(small: Path, tmp_path: Path, capsys) -> None:
+    """Cut between two frames, where the file itself does not tell."""
+    durations = "clip\tduration[ms]\ndev.mp3\t400\ntest.mp3\t410\ntrain.mp3\t2400\n"
+    (small / "clip_durations.tsv").write_text(durations)
+    printed = in_process(capsys, small, tmp_path / "dest")
+    assert "1 of 1 clips of train" in printed
+    reason = "train.mp3\t0.42 s, expected the 2.40 s that the release says"
+    assert reason in (tmp_path / "dest" / "skipped.tsv").read_text()
+    (small / "clip_durations.tsv").write_text(durations.replace("2400", "420"))
+    assert "train: 1 clips" in in_process(capsys, small, tmp_path / "dest")
+    (small / "clip_durations.tsv").write_text(durations.replace("2400", "?"))
+    wrong = "clip_durations.tsv, line 4: 'train.mp3\\t?', expected a clip and milliseconds"
+    assert wrong in in_process(capsys, small, tmp_path / "dest")
 
 
 def test_a_dest_that_cannot_be_written(small: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """manifests/corpus/splits.py: subsets by seed and published lists, through the program."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Dict, List, Set
 
@@ -9,6 +10,11 @@ import pytest
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
 from commonvoice_tree import commonvoice, row, texts, write_release, write_table
+from corpora import MANIFESTS
+
+sys.path.insert(0, str(MANIFESTS))
+
+import commonvoice as command
 
 SPEAKERS = {name: count for count, name in enumerate("abcdefghijklmnop", start=1)}
 
@@ -109,7 +115,7 @@ def test_a_clip_that_does_not_decode_is_made_up_for(release: Path, tmp_path: Pat
     for name, length in zip(worst, (2000, 0)):
         clip = other / "ky" / "clips" / Path(name).with_suffix(".mp3")
         clip.write_bytes(clip.read_bytes()[:length])
-    made_up = Subset(other, tmp_path / "out", *minutes(**GOAL))
+    made_up = Subset(other, tmp_path / "out", *minutes(**GOAL), "--max-skipped=0.2")
     assert sum(made_up.seconds("train")) >= GOAL["train"]
     kept = [line for line in good.lines["train"] if line.split("\t")[0] not in worst]
     assert made_up.lines["train"][: len(kept)] == kept
@@ -141,3 +147,77 @@ def test_published_lists(release: Path, tmp_path: Path) -> None:
         "h5.mp3\tagain in test, first in test\n"
         "c0.mp3\tagain in train, first in valid\n"
     )
+
+
+def leaky(tmp_path: Path) -> Path:
+    """A release whose dev speaker and one of whose test sentences are in train too."""
+    tables = {
+        "train": [row("ann", "t1.mp3", "one", "en"), row("ben", "t2.mp3", "Two.", "en")],
+        "dev": [row("ben", "d1.mp3", "three", "en")],
+        "test": [row("cleo", "e1.mp3", "two", "en")],
+    }
+    more = [
+        row("cleo", "v1.mp3", "four", "en"),
+        row("dora", "v2.mp3", "Three!", "en"),
+        row("dora", "v3.mp3", "five", "en"),
+    ]
+    tables["validated"] = [*tables["train"], *tables["dev"], *tables["test"], *more]
+    return write_release(tmp_path / "cv", "en", tables)
+
+
+def in_process(folder: Path, dest: Path, *options: str) -> List[str]:
+    """The clips of the training split."""
+    command.main([str(folder), str(dest), "--lang=en", *options])
+    return [line.split(".")[0] for line in (dest / "train.tsv").read_text().splitlines()[1:]]
+
+
+LEAKS = [
+    "leak: 1 speakers of valid, in 1 of its 1 clips, are also in train;"
+    " --disjoint speakers leaves them out of train",
+    "leak: 1 sentences of test, in 1 of its 1 clips, are also in train;"
+    " --disjoint sentences leaves them out of train",
+]
+
+
+def test_leaks_are_reported_and_left_out(tmp_path: Path, capsys) -> None:
+    folder, dest = leaky(tmp_path), tmp_path / "dest"
+
+    def leaks() -> List[str]:
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("leak")]
+
+    assert in_process(folder, dest) == ["t1", "t2"]
+    assert leaks() == LEAKS
+    assert in_process(folder, dest, "--disjoint=speakers") == ["t1"]
+    assert leaks() == []
+    assert "t2.mp3\tits speaker is in valid" in (dest / "skipped.tsv").read_text()
+    assert in_process(folder, dest, "--disjoint=sentences") == ["t1"]
+    assert "t2.mp3\tits sentence is in test" in (dest / "skipped.tsv").read_text()
+
+
+def test_all_validated_clips_but_those_of_dev_and_test(tmp_path: Path, capsys) -> None:
+    folder, dest = leaky(tmp_path), tmp_path / "dest"
+    assert in_process(folder, dest, "--all-validated") == ["t1", "v3"]
+    assert "leak" not in capsys.readouterr().out
+    skipped = (dest / "skipped.tsv").read_text().splitlines()[1:]
+    assert skipped == [
+        "t2.mp3\tits speaker is in valid",
+        "v1.mp3\tits speaker is in test",
+        "v2.mp3\tits sentence is in valid",
+    ]
+
+
+def test_a_subset_without_the_sentences_of_its_test_split(tmp_path: Path, capsys) -> None:
+    sentences = ("one", "two", "three")
+    rows = [
+        row(who, f"{who} {n}.mp3", n, "en")
+        for who in "abcdef"
+        for n in sentences[: ord(who) % 3 + 1]
+    ]
+    folder = write_release(tmp_path / "cv", "en", {"validated": rows})
+    options = ["--test-minutes=0.01", "--valid-minutes=0.005", "--train-minutes=0.01"]
+    assert len(in_process(folder, tmp_path / "dest", *options)) >= 2
+    assert "sentences of test" in capsys.readouterr().out
+    trained = in_process(folder, tmp_path / "dest", *options, "--disjoint=sentences")
+    tested = set((tmp_path / "dest" / "test.wrd").read_text().split())
+    assert trained and not tested & {clip.split()[1] for clip in trained}
+    assert "leak" not in capsys.readouterr().out

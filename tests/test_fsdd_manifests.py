@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "manifests" / "fsdd.py"
 REAL = ROOT.parent / "shared" / "data" / "fsdd" / "recordings"
 WORDS = ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
+STUDIED = ("george", "jackson", "lucas", "theo", "yweweler")
 SPEAKERS = ("ann", "bob", "cy", "dee", "eve")
 SPLIT_OF = {"ann": "train", "bob": "train", "cy": "train", "dee": "valid", "eve": "test"}
 MINUTES = {"train": 0.6, "valid": 0.15, "test": 0.2}
@@ -225,7 +226,7 @@ def test_bad_recordings(case: str, tmp_path: Path) -> None:
 def test_bad_folders(tmp_path: Path) -> None:
     source = tmp_path / "recordings"
     dest = tmp_path / "dest"
-    expect_refusal(f"SOURCE: {source} is no folder", source, dest)
+    expect_refusal(f"SOURCE: {source} is not a folder", source, dest)
     source.mkdir()
     expect_refusal(f"SOURCE: found no .wav file in {source}", source, dest)
     for speaker in ("ann", "bob"):
@@ -267,3 +268,45 @@ def test_real_recordings(tmp_path: Path) -> None:
         "valid": {"theo"},
         "test": {"yweweler"},
     }
+
+
+def write_recordings(folder: Path, speakers: tuple[str, ...]) -> Path:
+    folder.mkdir(parents=True)
+    for speaker in speakers:
+        for digit in range(3):
+            soundfile.write(folder / f"{digit}_{speaker}_0.wav", tone(300, 0.3), 8000)
+    return folder
+
+
+def test_speakers_are_those_of_the_study_unless_others_are_named(tmp_path: Path) -> None:
+    """A clone of today has a sixth speaker."""
+    clone = tmp_path / "clone"
+    write_recordings(clone / "recordings", (*STUDIED, "nicolas"))
+    done = fsdd(clone, tmp_path / "five", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "speakers left out: nicolas (--speakers all takes all)" in done.stdout
+    assert "recordings: not those of v1.0.10, so results differ from docs/results.md" in done.stdout
+    assert "speakers george, jackson, lucas" in done.stdout
+    assert (
+        "speakers george, jackson, lucas, nicolas"
+        in fsdd(clone, tmp_path / "six", *SMALL, "--speakers=all").stdout
+    )
+    three = fsdd(clone, tmp_path / "three", *SMALL, "--speakers=theo,nicolas,lucas").stdout
+    assert "test: " in three and "speakers theo" in three
+    expect_refusal(
+        "--speakers: found no recordings of zoe in", clone, tmp_path / "none", "--speakers=zoe"
+    )
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real recordings are not beside this checkout")
+def test_the_recordings_of_the_study_are_known(tmp_path: Path) -> None:
+    done = fsdd(REAL, tmp_path, *SMALL)
+    assert "not those of" not in done.stdout
+
+
+def test_no_audio_of_a_longer_run_is_left(source: Path, tmp_path: Path) -> None:
+    for minutes in (0.4, 0.1):
+        fsdd_ok(source, tmp_path, *SMALL[1:], f"--train-minutes={minutes}")
+    for split in MINUTES:
+        listed = {path for path, *_ in read_split(tmp_path, split)}
+        assert set((tmp_path / "audio" / split).iterdir()) == listed

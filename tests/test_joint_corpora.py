@@ -1,8 +1,10 @@
 """manifests/joint.py: several corpora as one, to train on as it is, or to draw from by weight."""
+# ruff: noqa: RUF001  (letters that look alike are what some tests are about)
 
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -11,16 +13,20 @@ import pytest
 
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
-from corpora import prepare
+from corpora import MANIFESTS, prepare
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 from fairseq_runs import finetune, load, training_config, transcribe, write_encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from languages import SENTENCES, write_language, write_languages
-from manifest.sampling import sampling_weights
 from test_bad_input import assert_refused
 from test_evaluation import lines_of, printed_score
 from test_recipes_train import train
+
+sys.path.insert(0, str(MANIFESTS))
+
+import joint as command
+from manifest.sampling import sampling_weights
 
 DRAWS_BY_WEIGHT = "multi_corpus_keys" in AudioFinetuningConfig.__dataclass_fields__
 by_weight = pytest.mark.skipif(not DRAWS_BY_WEIGHT, reason="fairseq 0.12.2 cannot draw by weight")
@@ -440,3 +446,60 @@ def test_evaluation_reads_one_corpus_or_a_plain_manifest(
     )
     with pytest.raises(ValueError, match=message):
         transcribe(data, checkpoint, tmp_path / "out", gen_subset="es:test_es,fr:test_fr")
+
+
+def in_process(capsys, *arguments: object) -> str:
+    """The last line that joint.py prints, on stderr if it fails."""
+    try:
+        command.main([*map(str, arguments)])
+        return capsys.readouterr().out.splitlines()[-1]
+    except SystemExit as ended:
+        assert ended.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+
+def write_cased(folder: Path) -> None:
+    for seed, (name, words) in enumerate(
+        {
+            "libri": "GO ON",
+            "es": "el niño",
+            "tr": "ışık iyi",
+            "de": "groß",
+            "mixed": "Go on",
+        }.items()
+    ):
+        splits = {split: [words] for split in ("train", "valid", "test")}
+        write_language(folder / name, splits, seed=seed)
+        for file in folder.glob(f"{name}/*.phn*"):
+            file.unlink()
+
+
+def test_letters_that_differ_only_in_case(tmp_path: Path, capsys) -> None:
+    write_cased(tmp_path)
+    both = [tmp_path / "libri", tmp_path / "es", tmp_path / "all"]
+    refused = in_process(capsys, *both)
+    assert ".ltr: 'O' of libri and 'o' of es differ only in case, expected one form" in refused
+    assert not (tmp_path / "all").exists()
+    in_process(capsys, *both, "--case=upper")
+    assert (tmp_path / "all" / "train.ltr").read_text("utf-8") == "G O | O N |\nE L | N I Ñ O |\n"
+    assert (tmp_path / "all" / "train.wrd").read_text("utf-8") == "GO ON\nEL NIÑO\n"
+    lines = (tmp_path / "all" / "dict.ltr.txt").read_text("utf-8").splitlines()
+    assert sorted(lines) == ["E 1", "G 1", "I 1", "L 1", "N 2", "O 3", "| 4", "Ñ 1"]
+    in_process(capsys, *both, "--case=lower", "--tags")
+    written = (tmp_path / "all" / "test.ltr").read_text("utf-8")
+    assert written == "<libri> | g o | o n |\n<es> | e l | n i ñ o |\n"
+
+
+def test_cased_texts_and_letters_without_a_twin(tmp_path: Path, capsys) -> None:
+    write_cased(tmp_path)
+    cased = [tmp_path / "mixed", tmp_path / "es", tmp_path / "all"]
+    assert "differ only in case" not in in_process(capsys, *cased)
+    for name, message in {
+        "tr": "--case upper: 'i' and 'ı' of tr would become 'I', expected --case lower",
+        "de": "--case upper: 'ß' of de would become 'SS', expected --case lower",
+    }.items():
+        joined = [tmp_path / "libri", tmp_path / name, tmp_path / f"with {name}"]
+        found = in_process(capsys, *joined, "--case=upper")
+        assert found.endswith(message) or message.replace("'i' and 'ı'", "'ı' and 'i'") in found
+        in_process(capsys, *joined, "--case=lower")
+        assert (tmp_path / f"with {name}" / "train.tsv").is_file()

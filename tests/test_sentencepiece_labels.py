@@ -1,5 +1,6 @@
 """Sentencepiece units: made from the training words, and scored as words by fairseq-generate."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_errors_name_the_cause(data, tmp_path):
     assert "train.wrd: not found" in failed.stderr
     failed = run(data, "--vocab-size", 9000)
     assert failed.returncode == 2
-    assert "--vocab-size 9000 does not suit these words" in failed.stderr
+    assert "--vocab-size: 9000: expected no more than the " in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not list(data.glob("*spm*"))
+
+
+def test_a_small_corpus_gets_as_many_units_as_its_words_allow(data):
+    done = run(data)  # the example of --help
+    assert done.returncode == 0, done.stderr
+    size = int(re.search(r"sentencepiece: (\d+) units, as many as the words allow", done.stdout)[1])
+    assert size < 100
+    model = sentencepiece.SentencePieceProcessor(model_file=str(data / "spm.model"))
+    assert model.get_piece_size() == size
+    greatest = f"--vocab-size: {size + 1}: expected no more than the {size} units"
+    assert greatest in run(data, "--vocab-size", size + 1).stderr
+    assert run(data, "--vocab-size", size).returncode == 0
+    assert "--vocab-size: 2: expected no fewer than " in run(data, "--vocab-size", 2).stderr
+    (data / "train.wrd").write_text("\n" * 20)
+    assert "no words, expected some" in run(data).stderr

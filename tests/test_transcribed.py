@@ -152,8 +152,10 @@ def test_splits_of_the_table_and_their_leaks(recordings: Path, tmp_path: Path, c
 def test_clips_are_drawn_where_nobody_knows_the_speakers(recordings, tmp_path, capsys) -> None:
     found = [{k: v for k, v in row.items() if k != "speaker"} for row in rows(recordings)]
     table = write(recordings / "nobody.csv", found)
-    assert "no column 'speaker', expected one" in refused(capsys, table, tmp_path / "data")
-    run(table, tmp_path / "data", "--by=clips", "--test=0.2")
+    message = "has no column 'speaker', expected one"
+    assert message in refused(capsys, table, tmp_path / "data", "--by=speakers")
+    transcribed.main([str(table), str(tmp_path / "data"), "--test=0.2"])
+    assert "no column 'speaker': a speaker may be in two splits" in capsys.readouterr().out
     assert [len(paths(tmp_path / "data", s)) for s in ("train", "valid", "test")] == [14, 2, 4]
     assert not (tmp_path / "data" / "speakers.tsv").exists()
 
@@ -219,5 +221,7 @@ def test_bad_tables(recordings: Path, tmp_path: Path, capsys) -> None:
     write(table, [row for row in rows(recordings) if row["speaker"] < "c"])
     few = "2 speakers with usable text, expected 3 or more for 3 splits; --by clips draws clips"
     assert few in refused(capsys, table, dest, "--audio", recordings)
+    phones = "--labels phn: expected --lang, for espeak-ng, or a --lexicon"
+    assert phones in refused(capsys, table, dest, "--labels=phn", "--lang=")
     message = "--test, --valid: 0.5 and 0.5, expected less than 1"
     assert message in refused(capsys, table, dest, "--test=0.5", "--valid=0.5")

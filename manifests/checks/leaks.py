@@ -1,4 +1,4 @@
-"""What two splits of a corpus must not share: speakers and audio; and what they may: sentences."""
+"""What two splits share. They must not share speakers or audio; they may share sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -7,11 +7,11 @@ from typing import Optional, TypeVar
 from manifest.reading import LABELS, WORDS, Complain, Split
 
 Key = TypeVar("Key", str, bytes)
-OfSplit = Mapping[str, Sequence[Optional[Key]]]  # split -> of each entry; None where not known
+OfSplit = Mapping[str, Sequence[Optional[Key]]]  # split -> key of each entry, None if unknown
 
 
 def parts_of(splits: Sequence[Split]) -> set[str]:
-    """Splits such as train_es, all of whose files are in one named train."""
+    """Splits such as train_es whose files are all in a split named train."""
     files = {s.name: {s.root / entry.path for entry in s.entries} for s in splits}
     return {
         part
@@ -28,19 +28,19 @@ def check_leaks(
     problem: Complain,
     warning: Complain,
 ) -> None:
-    """Tells what two splits share.
+    """Reports what two splits share.
 
     Args:
         splits: without those that are parts of others.
-        speakers: who speaks in each file.
-        digests: of the samples of each file.
+        speakers: the speaker of each file.
+        digests: a digest of the samples of each file.
     """
     for split in splits:
         _check_alone(split, speakers[split.name], digests[split.name], warning)
     sentences = {split.name: _sentences(split) for split in splits}
     for first, second in combinations(splits, 2):
         for here, there in _shared(second.name, first.name, speakers):
-            found = f"{speakers[second.name][here]!r} speaks in {first.place(there)} too"
+            found = f"{speakers[second.name][here]!r} also speaks in {first.place(there)}"
             problem("speaker in two splits", second.place(here), found)
         for here, there in _shared(second.name, first.name, digests):
             found = f"{second.entries[here].path}: the audio of {first.place(there)}"
@@ -51,7 +51,7 @@ def check_leaks(
             count = sum(sentence in known for sentence in sentences[second.name])
             share = f"{count} of {len(second.entries)} ({count / len(second.entries):.1%})"
             here, there = shared[0]
-            found = f"{share} are in {first.name} too, the first at {first.place(there)}"
+            found = f"{share} are also in {first.name}, the first at {first.place(there)}"
             warning("sentences in two splits", second.place(here), found)
 
 
@@ -63,7 +63,7 @@ def _check_alone(
 ) -> None:
     unknown = speakers.count(None)
     if unknown:
-        found = f"of {unknown} in {len(speakers)} files; a leak of theirs would not be seen"
+        found = f"of {unknown} in {len(speakers)} files, so their leaks cannot be seen"
         warning("speakers not known", f"{split.name}.tsv", found)
     number_of: dict[bytes, int] = {}
     for number, digest in enumerate(digests):
@@ -81,7 +81,7 @@ def _sentences(split: Split) -> list[Optional[str]]:
 
 
 def _shared(second: str, first: str, keys: OfSplit[Key]) -> Iterator[tuple[int, int]]:
-    """Where each key that two splits share comes first in `second`, and where in `first`."""
+    """For each key that two splits share, where it comes first in `second` and in `first`."""
     there = {key: number for number, key in reversed([*enumerate(keys[first])])}
     here = {key: number for number, key in reversed([*enumerate(keys[second])])}
     for key, number in sorted(here.items(), key=lambda item: item[1]):

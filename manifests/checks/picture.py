@@ -1,4 +1,4 @@
-"""The picture of check.py: how long the utterances are, and how often each symbol comes."""
+"""The picture of check.py: lengths of utterances, and frequencies of symbols."""
 
 import warnings
 from collections import Counter
@@ -18,10 +18,10 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # O
 
 
 def require_drawable(path: Path) -> None:
-    """Tells before the work what would fail after it.
+    """Checks before any work whether the picture can be drawn.
 
     Raises:
-        ValueError: matplotlib is missing, or the file's name or folder does not do.
+        ValueError: matplotlib is not installed, or the suffix or the folder of the file is bad.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -34,7 +34,7 @@ def require_drawable(path: Path) -> None:
 
 
 def draw(path: Path, splits: Sequence[Split], kinds: Sequence[str]) -> None:
-    """One panel of lengths, and one of symbols for each kind of labels."""
+    """Draws a panel of lengths, and a panel of symbols for each kind of labels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 2.6 * (1 + len(kinds))), layout="constrained")
@@ -43,7 +43,7 @@ def draw(path: Path, splits: Sequence[Split], kinds: Sequence[str]) -> None:
     for axes, suffix in zip(panels[1:], kinds):
         _draw_symbols(axes, [split for split in splits if suffix in split.labels], suffix)
     with replacing(path) as temporary, warnings.catch_warnings():
-        # Symbols of a script that no font here has become boxes.
+        # Symbols of a script that no installed font has become boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, format=path.suffix[1:], dpi=150)
 

@@ -83,9 +83,7 @@ def read_rows(tsv: Path, code: str, skipped: list[Skipped], split: str) -> Itera
         where = f"{tsv.name}, line {number}"
         if len(fields) != len(header):
             # The sentence contains a tab or a line break.
-            skipped.append(
-                Skipped(where, f"{len(fields)} columns, expected {len(header)}", tsv.name)
-            )
+            skipped.append(Skipped(where, f"{len(fields)} columns, expected {len(header)}", split))
             continue
         row = dict(zip(header, fields))
         clip = row["path"] if row["path"].endswith(".mp3") else row["path"] + ".mp3"

@@ -13,9 +13,21 @@ LABELS = ("ltr", "phn", "spm")
 OPTIONS_OF = {"lexicon": "phn", "vocab_size": "spm"}
 
 
-def add_label_options(parser: argparse.ArgumentParser) -> None:
+def add_label_options(parser: argparse.ArgumentParser, needs_language: bool = True) -> None:
+    """Adds --lang, --labels and what goes with them.
+
+    Args:
+        needs_language: whether --lang must be given. Without it, all letters are accepted.
+    """
     add = parser.add_argument
-    add("--lang", required=True, metavar="CODE", help="language, such as es, sv-SE, zh-TW")
+    default = "" if needs_language else "; default: none, which accepts all letters"
+    add(
+        "--lang",
+        required=needs_language,
+        default="",
+        metavar="CODE",
+        help=f"language, such as es, sv-SE, zh-TW{default}",
+    )
     add("--labels", choices=LABELS, default="ltr", help="letters (default), phones, sentencepiece")
     add(
         "--letters",
@@ -58,4 +70,6 @@ def make_phonemizer(args: argparse.Namespace, language: Language) -> Optional[Ph
         return None
     if args.lexicon:
         return lexicon_phonemizer(args.lexicon, language)
+    if not args.lang:
+        raise ValueError("--labels phn: expected --lang, for espeak-ng, or a --lexicon")
     return espeak_phonemizer(args.lang)

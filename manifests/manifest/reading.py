@@ -1,10 +1,11 @@
-"""A folder of manifests, read back as fairseq reads it; what is wrong in its text is told.
+"""Reads a folder of manifests as fairseq reads it, and reports what is wrong with its text.
 
-What is wrong goes to a function `complain(kind, place, found)`, which may collect it or raise.
+Faults go to a function `complain(kind, place, found)`, which may collect them or raise.
 """
 
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ LABELS = ("ltr", "phn", "spm")
 WORD_BOUNDARY = {"ltr": "|", "spm": "\N{LOWER ONE EIGHTH BLOCK}"}
 LANGUAGE_TAG = re.compile(r"<[^<>\s]+>")  # joint.py --tags puts one before each line
 UNKNOWN = "<unk>"
+OWN_SYMBOLS = ("<s>", "<pad>", "</s>", UNKNOWN)  # fairseq adds them to every dictionary
+OVERWRITE = " #fairseq:overwrite"
+BOM = "\ufeff"
+# How the Unicode names of letters begin that are written without spaces between words.
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 Complain = Callable[[str, str, str], None]
 
@@ -42,13 +48,13 @@ class Split:
     labels: dict[str, list[str]]
 
     def place(self, number: int, suffix: str = "tsv") -> str:
-        """Where the entry of that number stands in a file of the split."""
+        """Where a file of the split has the entry of that number."""
         line = self.entries[number].line
         return f"{self.name}.{suffix}, line {line if suffix == 'tsv' else line - 1}"
 
 
 def complain_by_raising(data: Path) -> Complain:
-    """The strictest `complain`: a ValueError that names the file below `data`."""
+    """The strictest `complain`: it raises a ValueError that names the file below `data`."""
 
     def complain(kind: str, place: str, found: str) -> None:
         raise ValueError(f"{data / place}: {found}")
@@ -57,10 +63,10 @@ def complain_by_raising(data: Path) -> Complain:
 
 
 def split_names(data: Path) -> list[str]:
-    """The names of the manifests in `data`: of splits to train on, to validate on, to test on.
+    """The names of the manifests in `data`: training splits first, then validation, then test.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are none.
     """
     if not data.is_dir():
         raise ValueError(f"{data}: not found, expected a folder of manifests")
@@ -73,7 +79,7 @@ def split_names(data: Path) -> list[str]:
 
 
 def read_lines(path: Path, complain: Complain) -> list[str]:
-    """The lines of a text file, ended where fairseq ends them: at \\n, \\r\\n and \\r alone."""
+    """The lines of a text file. They end where fairseq ends them: at \\n, \\r\\n and \\r."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -82,13 +88,17 @@ def read_lines(path: Path, complain: Complain) -> list[str]:
         found = content[error.start : error.end]
         complain("text", f"{path.name}, line {line}", f"{found!r}, expected UTF-8")
         text = content.decode("utf-8", "replace")
+    if text.startswith(BOM):
+        found = "begins with a byte order mark (BOM), expected UTF-8 without"
+        complain("text", f"{path.name}, line 1", found)
+        text = text.removeprefix(BOM)
     return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
 
 
 def read_split(data: Path, name: str, complain: Complain) -> Split:
-    """The manifest {name}.tsv in `data`, and what label files it has.
+    """The manifest {name}.tsv in `data`, and its label files.
 
-    Labels that cannot belong to the manifest, for they have more or fewer lines, are left out.
+    Label files with more or fewer lines than the manifest are left out.
     """
     root, *lines = read_lines(data / f"{name}.tsv", complain) or [""]
     if not Path(root).is_dir() or not root.strip():
@@ -102,7 +112,7 @@ def read_split(data: Path, name: str, complain: Complain) -> Split:
             complain("manifest", f"{name}.tsv, line {number}", f"{line!r}, {expected}")
             continue
         if path in line_of:
-            found = f"{path!r} is that of line {line_of[path]} too, expected it once"
+            found = f"{path!r} is also in line {line_of[path]}, expected it once"
             complain("file twice in a split", f"{name}.tsv, line {number}", found)
         line_of.setdefault(path, number)
         entries.append(Entry(number, path, int(frames)))
@@ -135,7 +145,7 @@ def _check_labels(split: Split, complain: Complain) -> None:
 
 
 def _words(labels: str, boundary: str) -> str:
-    """The words that letters or sentencepiece units spell, without the language tag."""
+    """The words that letters or sentencepiece units spell, without a language tag."""
     words = "".join(labels.split()).replace(boundary, " ").split()
     return " ".join(words[1:] if words and LANGUAGE_TAG.fullmatch(words[0]) else words)
 
@@ -146,18 +156,22 @@ def label_kinds(splits: Collection[Split]) -> list[str]:
 
 
 def read_dictionary(data: Path, suffix: str, complain: Complain) -> dict[str, int]:
-    """Symbol -> count of `data`/dict.{suffix}.txt; empty where there is none."""
+    """Symbol -> count of `data`/dict.{suffix}.txt. Empty if there is no such file."""
     name = f"dict.{suffix}.txt"
     counts: dict[str, int] = {}
     if not (data / name).is_file():
         complain("dictionary", name, f"not found, expected the symbols of the .{suffix} files")
         return counts
     for number, line in enumerate(read_lines(data / name, complain), start=1):
-        symbol, _, count = line.rstrip().rpartition(" ")
-        if not (symbol and count.isdecimal()):
+        overwrites = line.rstrip().endswith(OVERWRITE)
+        symbol, _, count = line.rstrip().removesuffix(OVERWRITE).rpartition(" ")
+        if symbol in OWN_SYMBOLS and not overwrites:
+            found = f"{symbol!r}, which fairseq adds by itself, expected a file without it"
+            complain("dictionary", f"{name}, line {number}", found)
+        elif not (symbol and count.isdecimal()):
             expected = "expected a symbol, a space, and its count"
             complain("dictionary", f"{name}, line {number}", f"{line!r}, {expected}")
-        elif symbol in counts:
+        elif symbol in counts and not overwrites:
             complain("dictionary", f"{name}, line {number}", f"{symbol!r} again, expected it once")
         else:
             counts[symbol] = int(count)
@@ -165,10 +179,34 @@ def read_dictionary(data: Path, suffix: str, complain: Complain) -> dict[str, in
 
 
 def check_symbols(split: Split, suffix: str, symbols: Collection[str], complain: Complain) -> None:
-    """Complains of labels that hold what the dictionary lacks, which fairseq takes for <unk>."""
+    """Complains of symbols that the dictionary lacks, which fairseq reads as <unk>."""
     known = {*symbols, UNKNOWN}
     for number, line in enumerate(split.labels.get(suffix, ())):
         for symbol in dict.fromkeys(line.split()):
             if symbol not in known:
                 found = f"{symbol!r}, expected one of the {len(symbols)} of dict.{suffix}.txt"
                 complain("symbols", split.place(number, suffix), found)
+
+
+def check_word_ends(split: Split, complain: Complain) -> None:
+    """Complains of letters in which no word ends: each line would be scored as one word.
+
+    Languages that are written without spaces between words need no ends of words. The .wrd file
+    tells how many words a line has. Without it, the script of the letters does.
+    """
+    lines = split.labels.get("ltr", [])
+    boundary = WORD_BOUNDARY["ltr"]
+    if any(boundary in line for line in lines):
+        return
+    if WORDS in split.labels:
+        several = [len(line.split()) > 1 for line in split.labels[WORDS]]
+    else:
+        several = [any(map(_is_spaced, line.split())) for line in lines]
+    if any(several):
+        found = f"no {boundary!r} in this or any other line, expected one after each word"
+        complain("labels", split.place(several.index(True), "ltr"), found)
+
+
+def _is_spaced(symbol: str) -> bool:
+    letter = symbol[0]
+    return letter.isalpha() and not unicodedata.name(letter, "").startswith(UNSPACED)

@@ -19,7 +19,7 @@ def write_speakers(dest: Path, speaker_of: Mapping[str, str]) -> None:
 
 
 def read_speakers(data: Path, complain: Complain) -> dict[str, str]:
-    """Path -> speaker of `data`/speakers.tsv; empty where there is none."""
+    """Path -> speaker of `data`/speakers.tsv. Empty if there is no such file."""
     table = data / "speakers.tsv"
     if not table.is_file():
         return {}
@@ -37,6 +37,6 @@ def read_speakers(data: Path, complain: Complain) -> dict[str, str]:
 
 
 def find_speaker(path: str, speaker_of: Mapping[str, str]) -> Optional[str]:
-    """Who speaks in a file, by the table or by the file's name; None where neither tells."""
+    """Who speaks in a file, from the table or from the file's name. None if unknown."""
     named = LIBRISPEECH.fullmatch(Path(path).stem)
     return speaker_of.get(path) or (named[1] if named else None)

@@ -38,7 +38,8 @@ PROGRAMS = {
     "git": 'test "$1" = clone && ln -s "{fsdd}" "$(basename "$2" .git)"',
     "pip": 'echo pip "$@"',
     "make": 'exec {make} -n -C {root} "$@"',
-    "python": 'exec {bin}/python "$@"',
+    # The stand-in for LibriSpeech is a small part of it.
+    "python": 'case "$1" in *librispeech.py) set -- "$@" --partial;; esac; exec {bin}/python "$@"',
 }
 
 

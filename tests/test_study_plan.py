@@ -47,6 +47,7 @@ def names(**change):
     [
         ("common.seed=7", "`seeds`"),
         ("++common.seed=7", "`seeds`"),
+        ("task.seed=7", "`seeds`"),
         ("+task.sparsity=0.3", "`sparsities`"),
         ("task.adjust=true", "`methods`"),
         ("task.mask_file=/masks/one.safetensors", "`methods`"),
@@ -64,7 +65,9 @@ def names(**change):
         ("model.w2v_path=/other.pt", "`encoder`"),
         ("distributed_training.distributed_world_size=2", "`gpus`"),
         ("hydra.run.dir=/elsewhere", "the study"),
+        ("hydra/job_logging=disabled", "the study"),
         ("checkpoint.save_dir=/elsewhere", "the study"),
+        ("checkpoint={save_dir: /elsewhere}", "the study"),
         ("common.log_format=simple", "the study"),
     ],
 )

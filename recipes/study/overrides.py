@@ -19,6 +19,7 @@ _OWNED = {
     "task.sparsity": "sparsities",
     "task.mask_file": "methods",
     "common.seed": "seeds",
+    "task.seed": "seeds",
     "task.data": "data",
     "task.labels": "labels",
     "model.w2v_path": "encoder",
@@ -68,7 +69,7 @@ def require_free(
     if list(methods) == ["parp_p"]:
         del owned["task.initial_sparsity"]  # where all runs are PARP-P, it tells none apart
     for override in overrides:
-        key = override.key_or_group
+        key = override.key_or_group.replace("/", ".")  # hydra/job_logging is a group of hydra
         for option in [*owned, *_FIXED]:
             # task={...} changes task.sparsity, and hydra.run.dir is a part of hydra.
             if key == option or option.startswith(f"{key}.") or key.startswith(f"{option}."):

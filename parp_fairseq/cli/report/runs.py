@@ -13,7 +13,7 @@ from parp_fairseq.pruning import Mask
 
 from .checks import DiffersError, require_as_planned, require_same_settings
 from .logs import Log, read_log
-from .scores import Score, read_score
+from .scores import Score, is_scored, read_score
 
 TITLES = {
     "dense": "dense",
@@ -167,7 +167,7 @@ def _what_it_lacks(runs: Path, run: _Planned, splits: List[str]) -> Optional[str
         folder = runs / name
         if not (folder / "model.pt").is_file():
             return _how_far(folder) if name == run.name else f"waits for {name}"
-    unscored = [split for split in splits if not read_score(runs / run.name / f"{split}.txt")]
+    unscored = [split for split in splits if not is_scored(runs / run.name / f"{split}.txt")]
     return f"trained, but not scored on {', '.join(unscored)}" if unscored else None
 
 

@@ -37,9 +37,14 @@ class Score:
     errors: Dict[int, Errors]
 
 
+def is_scored(path: Path) -> bool:
+    """Whether fairseq-generate finished its output."""
+    return path.is_file() and bool(_RATE.search(path.read_text(errors="replace")))
+
+
 def read_score(path: Path) -> Optional[Score]:
-    """Read the output of fairseq-generate; None if it is missing or was cut short."""
-    text = path.read_text(errors="replace") if path.is_file() else ""
+    """Read the output of fairseq-generate; None if it was cut short."""
+    text = path.read_text(errors="replace")
     rates = _RATE.findall(text)
     if not rates:
         return None

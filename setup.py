@@ -54,6 +54,7 @@ setup(
         "plot": ["matplotlib>=3.8.1"],
         "study": [
             "matplotlib>=3.8.1",
+            "scipy>=1.15",
             "snakemake>=9.19,<10; python_version >= '3.11'",
             "snakemake-executor-plugin-slurm>=2,<3; python_version >= '3.11'",
         ],

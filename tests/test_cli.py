@@ -15,6 +15,7 @@ from torch.nn.utils import prune
 
 import parp_fairseq.cli
 from parp_fairseq.cli import find_commands, main
+from parp_fairseq.cli.counting.cost import count_cost
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters, random_mask
 
 PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
@@ -260,6 +261,78 @@ def test_info_counts_the_zeros_of_a_checkpoint(finetuned, capsys):
     assert re.search(r"holds +checkpoint\nscope +transformer\nupdates +3\n", printed)
 
 
+def test_info_notices_an_average_of_checkpoints(finetuned, encoder, tmp_path, capsys):
+    """An average keeps every weight that one of its checkpoints keeps."""
+    mask = Mask.load(make_mask(encoder, tmp_path / "other.safetensors", "--criterion", "random"))
+    weights = of_transformer(encoder_weights(encoder))
+    mask.apply_(weights)
+    average = load(finetuned)
+    for name, weight in weights.items():
+        average["model"][f"w2v_encoder.w2v_model.{name}"].add_(weight).div_(2)
+    torch.save(average, tmp_path / "average.pt")
+    printed = run(capsys, "info", tmp_path / "average.pt")
+    assert "warning: this checkpoint was trained for sparsity 0.5, and has 0.2" in printed
+    assert "warning" not in run(capsys, "info", finetuned)
+
+
+def test_info_counts_the_whole_model(finetuned, capsys):
+    model = load(finetuned)["model"]
+    nonzero = sum(int(weight.count_nonzero()) for weight in model.values())
+    total = sum(weight.numel() for weight in model.values())
+    assert f"{nonzero:,} of {total:,} are not zero" in run(capsys, "info", finetuned)
+
+
+def test_info_names_values_that_are_not_numbers(finetuned, tmp_path, capsys):
+    state = load(finetuned)
+    state["model"]["w2v_encoder.w2v_model.encoder.layers.1.fc2.weight"][0, 0] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    printed = run(capsys, "info", tmp_path / "nan.pt")
+    assert re.search(
+        r"warning +encoder.layers.1.fc2.weight holds 1 values that are infinite or NaN", printed
+    )
+
+
+def test_info_says_which_biases_it_counts(encoder, tmp_path, capsys):
+    state = load(encoder)
+    options = {"prune_scope": "transformer", "prune_bias": False, "prune_pattern": "global"}
+    state["cfg"]["task"].update(options)
+    torch.save(state, tmp_path / "trained.pt")
+    weights = prunable_parameters(state["model"], bias=False)
+    counted = sum(weight.numel() for weight in weights.values())
+    for scope in ([], ["--scope", "transformer"], ["--scope", r"re:layers.*(_proj|fc\d)\."]):
+        printed = run(capsys, "info", tmp_path / "trained.pt", *scope)
+        assert "not counted, because this run did not prune them" in printed
+        assert f"of {counted:,} weights" in printed
+    printed = run(capsys, "info", tmp_path / "trained.pt", "--scope", r"re:fc1\.bias")
+    biases = [w for name, w in encoder_weights(encoder).items() if name.endswith("fc1.bias")]
+    assert "not counted" not in printed
+    assert f"of {sum(bias.numel() for bias in biases)} weights" in printed
+
+
+def test_multiply_adds_are_those_of_wav2vec2_base():
+    """2.45 G in the convolutions, 4.25 G in the projections, per second of audio."""
+    layers = [(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2
+    shapes, inside = {}, 1
+    for number, (outside, width, _) in enumerate(layers):
+        shapes[f"feature_extractor.conv_layers.{number}.0.weight"] = (outside, inside, width)
+        inside = outside
+    for layer in range(12):
+        for name, shape in {"fc1": (3072, 768), "fc2": (768, 3072)}.items():
+            shapes[f"encoder.layers.{layer}.{name}.weight"] = shape
+        for name in ("k", "v", "q", "out"):
+            shapes[f"encoder.layers.{layer}.self_attn.{name}_proj.weight"] = (768, 768)
+    one, strides = torch.ones(1), "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] * 2"
+    state = {
+        "model": {name: one.expand(shape) for name, shape in shapes.items()},
+        "cfg": {"task": {"sample_rate": 16000}, "model": {"conv_feature_layers": strides}},
+    }
+    assert count_cost(state).multiply_adds / 1e9 == pytest.approx(2.45 + 4.25, abs=0.01)
+    state["model"] = {name: (0 * one).expand(shape) for name, shape in shapes.items()}
+    assert count_cost(state).nonzero_multiply_adds == 0
+    state["cfg"]["model"]["conv_feature_layers"] = "[(512, 10, 5)] * 10 ** 9"
+    assert count_cost(state).multiply_adds is None
+
+
 def test_info_takes_the_scope_that_a_checkpoint_was_trained_with(encoder, tmp_path, capsys):
     state = load(encoder)
     options = {"prune_scope": "all", "prune_bias": True, "prune_pattern": "2:4"}
@@ -284,8 +357,11 @@ def test_compare_shows_the_iou_of_every_pair(encoder, half, finetuned, tmp_path,
         )
     ]
 
-    lines = run(capsys, "compare", third, chance, half, finetuned).splitlines()[2:]
+    printed = run(capsys, "compare", third, chance, half, finetuned)
 
+    table, counted = printed.split("\n\n")
+    assert counted == "counted  4,320 weights in 24 parameters of every file\n"
+    lines = table.splitlines()[2:]
     assert len(lines) == 4
     for line, a in zip(lines, kept):
         iou = [f"{((a & b).sum() / (a | b).sum()).item():.4f}" for b in kept]
@@ -307,6 +383,33 @@ def test_compare_looks_for_zeros_where_the_mask_has_its_weights(encoder, tmp_pat
     Mask.load(path).apply_(prunable_parameters(state["model"], "all", bias=False))
     torch.save(state, tmp_path / "pruned.pt")
     assert run(capsys, "compare", tmp_path / "pruned.pt", path).count("1.0000") == 4
+
+
+def test_compare_counts_what_all_files_cover(encoder, half, finetuned, tmp_path, capsys):
+    """In any order; what one file covers alone is named."""
+    wide = make_mask(encoder, tmp_path / "wide.safetensors", "--scope", "all", "--sparsity", "0.2")
+    state = load(finetuned)
+    state["cfg"]["task"]["prune_scope"] = r"re:layers\.1\.(self_attn\.[kvq]|self_attn\.out|fc)"
+    torch.save(state, tmp_path / "narrow.pt")
+    for a, b in ((wide, half), (wide, finetuned), (finetuned, tmp_path / "narrow.pt")):
+        one, other = run(capsys, "compare", a, b), run(capsys, "compare", b, a)
+        assert one.splitlines()[2].split()[-1] == other.splitlines()[2].split()[-1]
+        assert set(one.split("\n\n")[1].splitlines()) == set(other.split("\n\n")[1].splitlines())
+    assert "counted  2,160 weights in 12 parameters of every file" in one
+    assert f"note     {finetuned} also covers 12 parameters that are not compared: " in one
+
+    masks = Mask.load(half), Mask.load(wide)
+    a, b = (torch.cat([mask[name].flatten() for name in masks[0]]) for mask in masks)
+    iou = ((a & b).sum() / (a | b).sum()).item()
+    assert f" {iou:.4f}" in run(capsys, "compare", wide, half)
+
+
+def test_compare_refuses_masks_that_share_nothing(encoder, tmp_path, capsys):
+    one = make_mask(encoder, tmp_path / "one.safetensors", "--scope", r"re:layers\.0")
+    other = make_mask(encoder, tmp_path / "other.safetensors", "--scope", r"re:layers\.1")
+    with pytest.raises(SystemExit):
+        main(["compare", str(one), str(other)])
+    assert "they share no parameter" in capsys.readouterr().err
 
 
 def test_compare_numbers_a_file_that_is_given_twice(half, capsys):

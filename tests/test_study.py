@@ -1,4 +1,4 @@
-"""recipes/study/: a study from nothing to its report, and killed on the way; the real programs."""
+"""recipes/study/: a study from nothing to its report, also when it is killed; the real programs."""
 
 import csv
 import fcntl
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from parp_fairseq.cli.report.logs import read_log as read_training_log
 from parp_fairseq.pruning import Mask
 
 pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
@@ -26,7 +27,7 @@ SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 SMALL = {
     "recipe": "mini",
     "encoder": "{repository}/manifests/mini/encoder.pt",
-    "data": "data",
+    "data": "data, a=b's",
     "prepare": "python {repository}/manifests/mini.py {repository}/manifests/mini {data}",
     "sparsities": [0.5],
     "imp_rounds": [0.3, 0.5],
@@ -86,13 +87,14 @@ def read_log(run: Path) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder = tmp_path_factory.mktemp("undisturbed") / "two words, lr=0.1 (1)"
     snakemake(folder, SMALL, "-j", 2)
     return folder
 
 
 def test_all_methods_from_nothing_to_a_report(undisturbed):
     runs = table(undisturbed)
+    methods = {row["method"] for row in runs.values()}
     taken = {row["method"]: (int(row["trainings"]), int(row["updates"])) for row in runs.values()}
     assert taken == {
         "dense": (1, 12),
@@ -107,6 +109,24 @@ def test_all_methods_from_nothing_to_a_report(undisturbed):
         assert float(row["sparsity_measured"]) == float(row["sparsity"])
         assert int(row["utterances_test"]) == 49
         assert float(row["wer_test"]) > 0
+        assert float(row["cer_test"]) > 0
+        assert float(row["seconds"]) > 0
+        # The tiny encoder has 1.85 M prunable weights.
+        pruned = int(row["parameters"]) - int(row["nonzero"])
+        assert abs(pruned - 1_851_840 * float(row["sparsity"])) < 500
+        assert int(row["nonzero_multiply_adds"]) <= int(row["multiply_adds"])
+        # The report compares what was planned with what fairseq was told.
+        config = read_training_log(undisturbed / "runs" / row["run"] / "hydra_train.log").config
+        assert config["common"]["seed"] == int(row["seed"])
+        assert config["task"]["sparsity"] == float(row["sparsity"])
+    # The test speakers of the mini corpus are known.
+    with (undisturbed / "report" / "intervals.csv").open() as file:
+        intervals = list(csv.DictReader(file))
+    assert {row["method"] for row in intervals} == methods - {"dense"}
+    # Every re-prune is in the report, whatever log_interval is.
+    with (undisturbed / "report" / "pruning.csv").open() as file:
+        updates = [int(r["update"]) for r in csv.DictReader(file) if r["run"].startswith("parp-")]
+    assert updates == [0, 2, 4, 6, 8, 10, 12]
     # What is shared ran once: the dense model and IMP's first round serve others too.
     trained = sorted((undisturbed / "runs").iterdir())
     assert len(trained) == 8
@@ -164,7 +184,7 @@ def test_who_goes_back_finds_the_former_runs(undisturbed, tmp_path):
 def test_data_of_other_content_is_trained_on_anew(undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "study")
     study = {**SMALL, "methods": ["dense"]}
-    run, labels = run_of(folder, "dense-0-seed1"), folder / "data" / "train.ltr"
+    run, labels = run_of(folder, "dense-0-seed1"), folder / SMALL["data"] / "train.ltr"
     model, log = (run / "model.pt").read_bytes(), read_log(run)
 
     labels.touch()
@@ -286,7 +306,14 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
         ({"sparsity": [0.5]}, r"'sparsity' was unexpected"),
         ({"sparsities": [1.5]}, r"\$\.sparsities\[0\]: 1\.5 is greater than or equal to the max"),
         ({"methods": ["magic"]}, r"\$\.methods\[0\]: 'magic' is not one of \['dense'"),
-        ({"imp_rounds": [0.3]}, r"imp_rounds: \[0\.3\], expected all of sparsities, \[0\.5\] too"),
+        (
+            {"imp_rounds": [0.3]},
+            r"imp_rounds is \[0\.3\]: expected all of sparsities, also \[0\.5\]",
+        ),
+        ({"overrides": ["common.seed=7"]}, r"'common\.seed=7' changes common\.seed"),
+        ({"recipe": "minni"}, r"recipe is 'minni': expected one of commonvoice_xlsr53, fsdd"),
+        ({"encoder": "/no/encoder.pt"}, r"encoder is /no/encoder\.pt, which does not exist"),
+        ({"prepare": "x {source}", "source": "/no"}, r"source is /no, which does not exist"),
         ({"prepare": "x {source}"}, "source is not given, expected --config source=FOLDER"),
     ],
 )
@@ -296,3 +323,21 @@ def test_a_study_file_that_is_wrong_is_refused(change, message, tmp_path):
     assert done.returncode != 0
     assert re.search(message, done.stdout + done.stderr)
     assert not (tmp_path / "runs").exists()
+
+
+def test_loggers_name_a_run_by_its_cell(tmp_path):
+    overrides = [*SMALL["overrides"], "common.tensorboard_logdir=board", "common.wandb_project=p"]
+    study = {**SMALL, "methods": ["parp"], "overrides": overrides}
+    said = snakemake(tmp_path, study, "-n", "-p")
+    (name,) = set(re.findall(r"WANDB_NAME=(\S+)", said))
+    assert re.fullmatch(r"parp-0\.5-seed1-\w{8}", name)
+    assert f"{tmp_path}/board/{name}" in said
+
+
+def test_a_training_that_fails_says_why_in_a_line(undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "study")
+    overrides = [*SMALL["overrides"], "task.prune_scope=decoder"]
+    line = command(folder, {**SMALL, "methods": ["mpi"], "overrides": overrides}, "-j", 1)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(r"^ValueError: .*unknown scope 'decoder'", done.stderr, re.MULTILINE)

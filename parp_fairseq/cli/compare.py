@@ -10,7 +10,8 @@ DESCRIPTION = """\
 Show how much masks agree: the IoU (intersection over union) of the kept weights of every pair.
 
 1 means that both keep the same weights; two random masks that each prune half have an IoU of 0.33.
-A checkpoint stands for the mask of its zeros."""
+A checkpoint stands for the mask of its zeros, over the weights that it was pruned in. Only the
+parameters that all files cover are counted, and a note names the others."""
 EXAMPLES = """\
   parp compare spanish.safetensors french.safetensors italian.safetensors --plot iou.png
   parp compare mpi.safetensors checkpoint_best.pt"""
@@ -32,14 +33,22 @@ def run(args: Namespace) -> None:
 
         heat_map.require_drawable(args.plot)
     paths = [args.first, *args.others]
-    masks = load_masks(paths)
-    matrix = iou_matrix(masks, paths)
+    compared = load_masks(paths)
+    matrix = iou_matrix(compared.masks, paths)
     labels = unique_labels(paths)
     if args.plot:
         heat_map.draw_iou(args.plot, matrix, labels)
-    print(_table(matrix, labels, masks))
+    print(_table(matrix, labels, compared.masks))
+    num_weights = compared.masks[0].num_weights
+    print(f"\ncounted  {num_weights:,} weights in {len(compared.names)} parameters of every file")
+    for path, left_out in zip(paths, compared.left_out):
+        if left_out:
+            print(
+                f"note     {path} also covers {len(left_out)} parameters that are not compared: "
+                f"{', '.join(left_out[:3])}{', ...' * (len(left_out) > 3)}"
+            )
     if args.plot:
-        print(f"\npicture  {args.plot}")
+        print(f"picture  {args.plot}")
 
 
 def _table(matrix, labels, masks) -> str:

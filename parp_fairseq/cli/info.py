@@ -11,7 +11,11 @@ DESCRIPTION = """\
 Show how sparse a mask or a checkpoint is, layer by layer.
 
 In a mask the pruned weights are counted, in a checkpoint the zeros among its prunable weights. A
-weight matrix and its bias are counted together."""
+weight matrix and its bias are counted together.
+
+A checkpoint that is less sparse than its own options say gets a warning. fairseq's
+average_checkpoints.py makes such files: a weight of the average is zero only if it is zero in all
+checkpoints. Average before pruning, or make a mask of the average and finetune with it."""
 EXAMPLES = """\
   parp info half.safetensors
   parp info checkpoint_best.pt --plot sparsity.png"""
@@ -61,6 +65,9 @@ def run(args: Namespace) -> None:
         f"{mask.num_pruned:,} of {mask.num_weights:,} weights are zero: "
         f"sparsity {mask.sparsity:.1%}"
     )
+    warning = None if isinstance(held, Mask) else _less_sparse_than_trained(held)
+    if warning:
+        print(warning)
 
 
 def _of_mask(path: Path, mask, scope: Optional[str]):
@@ -80,20 +87,49 @@ def _of_mask(path: Path, mask, scope: Optional[str]):
 
 
 def _of_checkpoint(checkpoint, scope: Optional[str]):
+    from .counting.cost import count_cost
     from .files.checkpoint import mask_of_zeros
 
     scope = scope or checkpoint.trained_scope
-    coverage = checkpoint.coverage(scope, checkpoint.trained_biases)
-    mask = mask_of_zeros(coverage.covered)
+    # A run that left biases whole is counted without them, unless the scope asks for biases only.
+    names = checkpoint.prunable(scope)
+    only_biases = all(name.endswith("bias") for name in names)
+    coverage = checkpoint.coverage(scope, checkpoint.trained_biases or only_biases)
     facts: Facts = [("holds", "checkpoint"), ("scope", scope)]
+    if len(coverage.covered) < len(names):
+        facts.append(("biases", "not counted, because this run did not prune them"))
     if checkpoint.num_updates is not None:
         facts.append(("updates", f"{checkpoint.num_updates:,}"))
     facts += [("covered", coverage.covered_in_words), ("left out", coverage.left_out_in_words)]
+    cost = count_cost(checkpoint.state)
+    facts.append(("parameters", f"{cost.nonzero:,} of {cost.parameters:,} are not zero"))
+    if cost.multiply_adds is not None:
+        kept, products = cost.nonzero_multiply_adds / 1e9, cost.multiply_adds / 1e9
+        told = f"{kept:.3f} of {products:.3f} G per second of audio have a non-zero weight"
+        facts.append(("multiply-adds", told))
     for name, weight in coverage.covered.items():
         count = weight.numel() - int(weight.isfinite().count_nonzero())
         if count:
             facts.append(("warning", f"{name} holds {count:,} values that are infinite or NaN"))
-    return mask, facts
+    return mask_of_zeros(coverage.covered), facts
+
+
+def _less_sparse_than_trained(checkpoint) -> Optional[str]:
+    """A warning if the checkpoint has fewer zeros than its own options say."""
+    from .files.checkpoint import mask_of_zeros
+
+    wanted = checkpoint.trained_sparsity
+    if not checkpoint.is_of_parp or not wanted:
+        return None
+    weights = checkpoint.prunable(checkpoint.trained_scope, checkpoint.trained_biases)
+    mask = mask_of_zeros(weights)
+    # Each tensor may round its share.
+    if mask.sparsity >= wanted - 0.5 * len(mask) / mask.num_weights - 1e-9:
+        return None
+    return (
+        f"warning: this checkpoint was trained for sparsity {wanted:g}, and has "
+        f"{mask.sparsity:.4f}. An average of checkpoints keeps every weight that one of them keeps."
+    )
 
 
 def _table(sparsity) -> str:

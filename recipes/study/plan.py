@@ -1,13 +1,15 @@
 """The runs of a study: which there are, and which needs which."""
 
 import json
+import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-# What the study file says of each of its trainings.
-_OF_ALL = ("recipe", "encoder", "data", "prepare", "labels", "overrides", "gpus")
+# What the study file says about each of its trainings.
+_OF_ALL = ("encoder", "data", "prepare", "labels", "overrides", "gpus")
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Run:
     """One training.
 
     Attributes:
-        settings: digest of what it has in common with all trainings of the study.
+        settings: digest of everything else that decides the weights.
         mask_from: the run whose finetuned weights choose the mask (OMP, IMP).
     """
 
@@ -27,9 +29,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Another one where the study file says other things of it, or of a training before it."""
+        """Differs where the settings of this training, or of one that it builds on, differ."""
         key = digest(self.settings, self.mask_from and self.mask_from.name)
-        return f"{self.method}-{self.sparsity:g}-seed{self.seed}-{key}"
+        return f"{self.method}-{exact(self.sparsity)}-seed{self.seed}-{key}"
 
     @property
     def chain(self) -> list["Run"]:
@@ -38,28 +40,36 @@ class Run:
 
     @property
     def options(self) -> list[str]:
-        """What sets it apart for fairseq-hydra-train, but for the mask."""
+        """Its options for fairseq-hydra-train, except for the mask."""
         options = [f"+method={self.method}", f"common.seed={self.seed}"]
-        return options + ([f"task.sparsity={self.sparsity:g}"] if self.method != "dense" else [])
+        return options + (
+            [f"task.sparsity={exact(self.sparsity)}"] if self.method != "dense" else []
+        )
 
 
-def plan(study: Mapping[str, Any]) -> list[Run]:
-    """The runs that are scored; with their chains they are all there are, shared ones once.
+def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> list[Run]:
+    """The runs that are scored. With their chains they are all runs; shared ones appear once.
+
+    Args:
+        study: the study file.
+        config: method -> the composed config of its trainings (:func:`composed.compose`).
+        version: of the plugin.
 
     Raises:
-        ValueError: a sparsity that IMP does not come by.
+        ValueError: a run that cannot succeed.
     """
     rounds = study.get("imp_rounds") or study["sparsities"]
     missed = sorted(set(study["sparsities"]) - set(rounds))
     if missed and "imp" in study["methods"]:
-        raise ValueError(f"imp_rounds: {rounds}, expected all of sparsities, {missed} too")
-    settings = digest(*(study.get(key) for key in _OF_ALL))
+        raise ValueError(f"imp_rounds is {rounds}: expected all of sparsities, also {missed}")
+    of_all = [study.get(key) for key in _OF_ALL]
+    settings = {method: digest(config[method], version, *of_all) for method in config}
     runs = []
     for seed in study["seeds"]:
-        dense = last = Run("dense", 0.0, seed, settings)
+        dense = last = Run("dense", 0.0, seed, settings["dense"])
         imp = {}
         for sparsity in sorted(rounds):
-            last = imp[sparsity] = Run("imp", sparsity, seed, settings, last)
+            last = imp[sparsity] = Run("imp", sparsity, seed, settings["imp"], last)
         for method in study["methods"]:
             if method == "dense":
                 runs.append(dense)
@@ -67,12 +77,35 @@ def plan(study: Mapping[str, Any]) -> list[Run]:
                 runs += [imp[sparsity] for sparsity in study["sparsities"]]
             else:
                 mask_from = dense if method == "omp" else None
-                runs += [Run(method, s, seed, settings, mask_from) for s in study["sparsities"]]
+                runs += [
+                    Run(method, s, seed, settings[method], mask_from) for s in study["sparsities"]
+                ]
+    for link in dict.fromkeys(link for run in runs for link in run.chain):
+        if link.method != "dense":
+            _require_possible(link, config[link.method])
     return runs
 
 
+def _require_possible(run: Run, config: Mapping[str, Any]) -> None:
+    task, cell = config["task"], f"{run.method} at sparsity {exact(run.sparsity)} cannot be trained"
+    initial, pattern = task["initial_sparsity"], str(task["prune_pattern"])
+    if initial is not None and initial > run.sparsity:
+        raise ValueError(
+            f"{cell}: its initial_sparsity is {initial}, expected sparsities of at least {initial}"
+        )
+    kept = re.fullmatch(r"(\d+):(\d+)", pattern)
+    if kept and initial is not None:
+        raise ValueError(f"{cell}: prune_pattern {pattern} has the same sparsity from the start")
+    share = 1 - int(kept[1]) / int(kept[2]) if kept else run.sparsity
+    if not math.isclose(share, run.sparsity):
+        raise ValueError(f"{cell}: prune_pattern {pattern} prunes a share of {share}")
+    ramp, limit = task.get("ramp_updates"), config["optimization"]["max_update"]
+    if initial is not None and ramp and ramp > limit:
+        raise ValueError(f"{cell}: ramp_updates is {ramp}, expected at most max_update, {limit}")
+
+
 def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
-    """What `parp report` needs to know of a study: its runs, and the chain of trainings of each."""
+    """What `parp report` needs to know: the runs of the study, and the trainings of each."""
     runs = [
         {
             "name": run.name,
@@ -87,16 +120,10 @@ def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
     return json.dumps({**told, "runs": runs}, indent=1) + "\n"
 
 
-def mask_options(overrides: Sequence[str]) -> list[str]:
-    """Options of `parp mask`, so that it prunes what the trainings prune."""
-    given = dict(override.split("=", 1) for override in overrides)
-    options = []
-    for key, option in (("task.prune_scope", "--scope"), ("task.prune_pattern", "--pattern")):
-        if key in given:
-            options += [option, given[key]]
-    if given.get("task.prune_bias", "true").lower() == "false":
-        options.append("--no-bias")
-    return options
+def mask_options(task: Mapping[str, Any]) -> list[str]:
+    """Options of `parp mask` for a mask over the weights that the trainings prune."""
+    options = [f"--scope={task['prune_scope']}", f"--pattern={task['prune_pattern']}"]
+    return options + ([] if task["prune_bias"] else ["--no-bias"])
 
 
 def post_process(labels: str) -> list[str]:
@@ -105,6 +132,11 @@ def post_process(labels: str) -> list[str]:
     return ["--post-process", units[labels]] if labels in units else []
 
 
+def exact(number: float) -> str:
+    """The shortest text that reads as the same number: 0, 0.5, 0.6666666666666666."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
+
+
 def digest(*options: Any) -> str:
     """Eight characters that differ where the options do."""
-    return f"{zlib.crc32(json.dumps(options).encode()):08x}"
+    return f"{zlib.crc32(json.dumps(options, sort_keys=True).encode()):08x}"

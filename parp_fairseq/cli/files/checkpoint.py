@@ -53,6 +53,17 @@ class Checkpoint:
         return updates if isinstance(updates, int) else None
 
     @property
+    def is_of_parp(self) -> bool:
+        """Whether the task ``parp`` trained it, so that its config says what it pruned."""
+        return self._task_option("prune_scope", None) is not None
+
+    @property
+    def trained_sparsity(self) -> Optional[float]:
+        """The sparsity that the task ``parp`` trained for; None for other checkpoints."""
+        sparsity = self._task_option("sparsity", None)
+        return float(sparsity) if isinstance(sparsity, (int, float)) else None
+
+    @property
     def trained_scope(self) -> str:
         """The scope that the task ``parp`` pruned; ``transformer`` for other checkpoints."""
         return str(self._task_option("prune_scope", "transformer"))

@@ -1,42 +1,34 @@
-"""Heat maps with the numbers in them: the pictures of ``--plot``."""
+"""Heat maps with the numbers in them."""
 
 import math
+import textwrap
 from pathlib import Path
 from typing import List, Optional, Sequence
 
 from parp_fairseq.cli.counting.layers import SparsityByLayer
 from parp_fairseq.cli.files.writable import require_writable
 from parp_fairseq.cli.parsing.options import PICTURES
-from parp_fairseq.pruning.replacing import replacing
 
-_COLORMAP = "YlGnBu"  # the same order to any colour vision, and in grey
+from .style import picture, require_matplotlib
+
+_COLORMAP = "YlGnBu"  # keeps its order for any colour vision, and in grey
 
 
 def require_drawable(path: Path) -> None:
-    """Tell before the work what would fail after it."""
+    """Raise ValueError, before the work begins, if the picture cannot be drawn or written."""
     require_matplotlib("--plot")
     require_writable("--plot", path, PICTURES)
 
 
-def require_matplotlib(wanted_by: str) -> None:
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError:
-        raise ValueError(
-            f"{wanted_by} needs matplotlib, which is not installed: "
-            "pip install 'parp_fairseq[plot]'"
-        ) from None
-
-
 def draw_sparsity(path: Path, sparsity: SparsityByLayer, name: str) -> None:
-    """Layer by projection; the sums over both stand apart, behind a line."""
-    figure, axes = _heat_map(
-        sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", "{:.1%}", 0.34
-    )
-    axes.set(title=f"Sparsity of {name}", xlabel="projection", ylabel="transformer layer")
-    axes.axhline(len(sparsity.rows) - 1.5, color="white", linewidth=4)
-    axes.axvline(len(sparsity.columns) - 1.5, color="white", linewidth=4)
-    save(figure, path)
+    """Layer by projection; the totals are separated by a line."""
+    title = f"Sparsity of {name}"
+    with _heat_map(
+        path, sparsity.values, sparsity.rows, sparsity.columns, "share of weights pruned", title
+    ) as axes:
+        axes.set(xlabel="projection", ylabel="transformer layer")
+        axes.axhline(len(sparsity.rows) - 1.5, color="white", linewidth=3)
+        axes.axvline(len(sparsity.columns) - 1.5, color="white", linewidth=3)
 
 
 def draw_iou(
@@ -45,50 +37,57 @@ def draw_iou(
     labels: Sequence[str],
     title: str = "Agreement of the masks",
 ) -> None:
-    """Mask by mask."""
-    figure, axes = _heat_map(matrix, labels, labels, "IoU of kept weights", "{:.3f}", 0.5)
-    axes.set(title=title, xlabel="mask", ylabel="mask")
-    axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
-    save(figure, path)
+    """Mask by mask. A cell without a value shows a dash."""
+    with _heat_map(path, matrix, labels, labels, "IoU of kept weights", title, "{:.2f}") as axes:
+        axes.set(xlabel="mask", ylabel="mask")
+        axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
 
 
-def _heat_map(
-    values: List[List[Optional[float]]],
-    rows: Sequence[str],
-    columns: Sequence[str],
-    meaning: str,
-    number: str,
-    cell_height: float,
-):
-    """A figure and its axes; ``cell_height`` is in inches."""
-    from matplotlib.figure import Figure
+class _heat_map:
+    """Context of a heat map: gives its axes, and saves it at the end."""
 
-    grid = [[math.nan if value is None else value for value in row] for row in values]
-    known = [value for row in grid for value in row if not math.isnan(value)]
-    low = min(math.floor(10 * min(known)) / 10, 0.9)
-    high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
+    def __init__(
+        self,
+        path: Path,
+        values: List[List[Optional[float]]],
+        rows: Sequence[str],
+        columns: Sequence[str],
+        meaning: str,
+        title: str,
+        number: str = "{:.1%}",
+    ):
+        self.values, self.rows, self.columns = values, rows, columns
+        self.meaning, self.title, self.number = meaning, title, number
+        # The axes fill the figure. Labels of any length lie outside; saving makes room for them.
+        self.width, self.height = max(1.6, 0.42 * len(columns)), max(1.1, 0.24 * len(rows))
+        self.picture = picture(path, self.width, self.height, layout="none")
 
-    # The axes fill the figure; labels of any length lie outside, and saving makes room for them.
-    width, height = max(2.5, 0.72 * len(columns)), max(1.8, cell_height * len(rows))
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    scale = figure.add_axes((1 + 0.2 / width, 0, 0.18 / width, 1))
-    image = axes.imshow(grid, cmap=_COLORMAP, vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            if value is not None:
-                red, green, blue, _ = image.cmap(image.norm(value))
-                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-                color = "white" if dark else "black"
-                axes.text(j, i, number.format(value), ha="center", va="center", color=color)
-    figure.colorbar(image, scale, label=meaning, format="{x:.0%}" if "%" in number else None)
-    return figure, axes
+    def __enter__(self):
+        grid = [[math.nan if value is None else value for value in row] for row in self.values]
+        known = [value for row in grid for value in row if not math.isnan(value)]
+        low = min(math.floor(10 * min(known)) / 10, 0.9)
+        high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
+        figure = self.picture.__enter__()
+        axes = figure.add_axes((0, 0, 1, 1))
+        scale = figure.add_axes((1 + 0.12 / self.width, 0, 0.1 / self.width, 1))
+        image = axes.imshow(grid, cmap=_COLORMAP, vmin=low, vmax=high, aspect="auto")
+        axes.set_xticks(range(len(self.columns)), self.columns)
+        axes.set_yticks(range(len(self.rows)), self.rows)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        characters = int(16 * (self.width + 0.6))
+        axes.set_title("\n".join(textwrap.wrap(self.title, characters)), loc="left")
+        for i, row in enumerate(grid):
+            for j, value in enumerate(row):
+                text, color = "-", "black"
+                if not math.isnan(value):
+                    red, green, blue, _ = image.cmap(image.norm(value))
+                    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+                    text, color = self.number.format(value), "white" if dark else "black"
+                axes.text(j, i, text, ha="center", va="center", color=color, fontsize=6.5)
+        format = "{x:.0%}" if "%" in self.number else None
+        figure.colorbar(image, scale, label=self.meaning, format=format)
+        return axes
 
-
-def save(figure, path: Path) -> None:
-    with replacing(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:], dpi=150, bbox_inches="tight")
+    def __exit__(self, *error):
+        return self.picture.__exit__(*error)

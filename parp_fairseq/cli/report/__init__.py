@@ -8,12 +8,17 @@ DESCRIPTION = """\
 Write what a study (recipes/study/) found, from its finished runs.
 
 The report contains error rates by method and sparsity (mean and standard deviation over the
-seeds), the sparsity measured in each model, the cost of each method, how the final masks agree,
-where they prune, and what re-pruning revived. It consists of report.md, its pictures, and the
-numbers as .csv. Runs that are not finished are listed. You can run it while the study goes on."""
+seeds), the sparsity measured in each model, the cost of each method, learning curves, how the final
+masks agree, where they prune, and what re-pruning revived. It consists of report.md, its pictures,
+and the numbers as .csv. You can run it while the study goes on.
+
+Runs that are not finished, or whose files are damaged, are listed. A run that was not trained with
+the method, sparsity or seed that the study planned is an error, and so are runs of one method that
+differ in more than sparsity and seed."""
 EXAMPLES = """\
   parp report /runs/fsdd
-  parp report /runs/fsdd -o docs/fsdd"""
+  parp report /runs/fsdd -o docs/fsdd
+  parp report /runs/fsdd --format latex"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,9 +30,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="OUT",
         help="folder to write to; created if it does not exist (default: DIR/report)",
     )
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=("png", "pdf", "svg", "latex"),
+        default=["png"],
+        help="png, pdf and svg are formats of the pictures, of which report.md shows the first; "
+        "latex also writes report.tex, for papers (its pictures are PDF, unless you name another "
+        "format) (default: png)",
+    )
 
 
 def run(args: Namespace) -> None:
     from .compose import write_report
 
-    write_report(args.study, args.output or args.study / "report")
+    write_report(args.study, args.output or args.study / "report", args.format)

@@ -1,102 +1,213 @@
 """report.md, and the files beside it."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
-from parp_fairseq.cli.pictures.heat_map import require_matplotlib
+from parp_fairseq.cli.pictures.style import require_matplotlib
 from parp_fairseq.pruning.replacing import replacing
 
 from . import tables
+from .checks import differences_of_methods
+from .csv_tables import all_tables
+from .intervals import Intervals, read_intervals
+from .latex import latex_report
 from .masks import MasksAtSparsity, read_masks
-from .runs import Study, read_study
+from .runs import TITLES, Study, read_study
 
 
-def write_report(folder: Path, output: Path) -> None:
-    """Write the report on the study in ``folder`` to ``output``."""
+@dataclass(frozen=True)
+class Section:
+    """A heading, and what stands under it: text, tables, and pictures as (caption, file name)."""
+
+    title: str
+    parts: Sequence[object]
+
+
+def write_report(folder: Path, output: Path, formats: Sequence[str]) -> None:
+    """Write the report on the study in ``folder`` to ``output``.
+
+    Args:
+        formats: of the pictures (png, pdf, svg), and latex for report.tex.
+    """
     require_matplotlib("parp report")
     study = read_study(folder)
     if not study.runs:
-        name, why = study.unfinished[0]
-        raise ValueError(
-            f"{folder} holds no finished run yet, of {len(study.unfinished)}: {name}: {why}"
-        )
+        reasons = "; ".join(f"{name}: {why}" for name, why in study.unfinished[:1])
+        raise ValueError(f"{folder} has no finished run yet, of {len(study.unfinished)}: {reasons}")
     masks = read_masks(study)
+    intervals, no_intervals = read_intervals(study)
     output.mkdir(parents=True, exist_ok=True)
-    pictures = _draw(study, masks, output)
-    texts = {
-        "runs.csv": tables.runs_csv(study),
-        "cells.csv": tables.cells_csv(study),
-        "pruning.csv": tables.pruning_csv(study),
-        "iou.csv": tables.iou_csv(masks),
-        "layers.csv": tables.layers_csv(masks),
-        # Last: where the report is, what it speaks of is there too.
-        "report.md": _compose(study, pictures),
-    }
+    kinds = [kind for kind in formats if kind != "latex"] or ["pdf"]
+    pictures, *_ = [_draw(study, masks, intervals, output, kind) for kind in kinds]
+    sections = _sections(study, masks, intervals, no_intervals, pictures)
+    texts = all_tables(study, masks, intervals)
+    if "latex" in formats:
+        texts["report.tex"] = latex_report(sections)
+    # Last: a report.md means that the files it refers to exist.
+    texts["report.md"] = _markdown(sections)
     for name, text in texts.items():
         with replacing(output / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    print(f"{_tell_finished(study)}\n\nreport  {output / 'report.md'}")
+    print(f"{_status(study)}\n\nreport  {output / 'report.md'}")
 
 
-def _draw(study: Study, masks: Sequence[MasksAtSparsity], output: Path) -> List[str]:
-    """Draws what there is to draw; returns it as Markdown."""
-    from . import figures as draw
+def _draw(
+    study: Study,
+    masks: Sequence[MasksAtSparsity],
+    intervals: Intervals,
+    output: Path,
+    kind: str,
+) -> dict:
+    """Draw what there is to draw; returns name -> caption and file name."""
+    from . import figures
 
-    draw.draw_error_rates(output / "error_rate.png", study, study.splits[-1])
-    pictures = [f"![{study.error} against sparsity](error_rate.png)"]
+    drawn = {}
+
+    def draw(name: str, caption: str, function, *arguments) -> None:
+        function(output / f"{name}.{kind}", *arguments)
+        drawn[name] = (caption, f"{name}.{kind}")
+
+    split = study.splits[-1]
+    caption = f"{study.error} against sparsity"
+    draw("error_rate", caption, figures.draw_error_rates, study, split)
+    measure = study.error.lower()
+    of_main = {c: at for (c, s, m), at in intervals.items() if (s, m) == (split, measure)}
+    if of_main:
+        caption = f"Difference in {study.error} to the dense model, with 95 % intervals"
+        draw("difference", caption, figures.draw_differences, study, split, of_main)
     middle = masks[len(masks) // 2] if masks else None
+    if figures.has_learning(study.runs):
+        sparsity = middle.sparsity if middle else 0.0
+        draw("learning", "Learning curves", figures.draw_learning, study, sparsity)
     if middle and middle.comparable:
-        draw.draw_agreement(output / "iou.png", middle)
-        pictures.append(
-            "IoU of the kept weights: of two methods, the mean over the seeds; on the diagonal, of "
-            "two seeds of a method.\n\n![IoU of the final masks](iou.png)"
-        )
+        draw("iou", "IoU of the final masks", figures.draw_agreement, middle)
     if middle:
-        draw.draw_layers(output / "layers.png", middle)
-        pictures.append("![Sparsity by layer and by projection](layers.png)")
-    if any(cell.method in ("parp", "parp_p") for cell in study.cells):
-        draw.draw_revived(output / "revived.png", study)
-        pictures.append("![Share of the weights that re-prunes bring back](revived.png)")
-    return pictures
+        draw("layers", "Sparsity by layer and by projection", figures.draw_layers, middle)
+    adjusted = [run for run in study.runs if run.cell.method in ("parp", "parp_p")]
+    if any(len(run.log.prunes) > 1 for run in adjusted):
+        caption = "Share of the weights that re-prunes bring back"
+        draw("revived", caption, figures.draw_revived, study)
+    return drawn
 
 
-def _compose(study: Study, pictures: Sequence[str]) -> str:
+def _sections(
+    study: Study,
+    masks: Sequence[MasksAtSparsity],
+    intervals: Intervals,
+    no_intervals: str,
+    pictures: dict,
+) -> List[Section]:
     overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
-    parts = [f"# Study: recipe `{study.recipe}`{overrides}", _tell_finished(study)]
-    error_rates, pruning = pictures[0], pictures[1:]
     *others, main = study.splits
-    parts += [
-        f"## {study.error} on {main}, %",
+    parts: List[object] = [
         "Mean ± sample standard deviation over the seeds.",
-        tables.error_rates(study, main),
-        error_rates,
+        tables.error_rates(study, tables.word_rate(main)),
+        pictures["error_rate"],
     ]
     methods = {cell.method for cell in study.planned}
     if "dense" in methods and len(methods) > 1:
         parts += [
-            "Less that of the dense model of the same seed: below 0, the subnetwork is the better "
-            "one.",
-            tables.against_dense(study, main),
+            "Difference to the dense model of the same seed: below 0, the subnetwork is better.",
+            tables.against_dense(study, tables.word_rate(main)),
         ]
-    for split in others:
-        parts += [f"## {study.error} on {split}, %", tables.error_rates(study, split)]
-    if pruning:
-        parts += ["## Masks", *pruning]
-    parts += [
-        "## Each method and sparsity",
-        "Measured is the share of zeros among the prunable weights of the models. Finetuning runs "
-        "and updates are what one such model takes, with the runs that its mask comes from; a "
-        "study shares those.",
-        tables.cells(study),
+        differences = tables.with_intervals(intervals, main, study.error.lower())
+        if differences:
+            at = next(at for (_, split, _), at in intervals.items() if split == main)
+            parts += [
+                f"The same with 95 % intervals, by a paired bootstrap over the {at.speakers} "
+                "speakers (Bisani and Ney, 2004) of the errors summed over the seeds. They say how "
+                "much the difference depends on the speakers, and not on the seeds.",
+                differences,
+                pictures["difference"],
+            ]
+            characters = tables.with_intervals(intervals, main, "cer")
+            if characters:
+                parts += ["And of the character error rate:", characters]
+        else:
+            parts.append(f"There are no intervals: {no_intervals}.")
+    sections = [
+        Section(f"Study: recipe `{study.recipe}`{overrides}", [_status(study), *_notes(study)]),
+        Section(f"{study.error} on {main}, %", parts),
     ]
-    return "\n\n".join(parts) + "\n"
+    if _has_characters(study, main):
+        rates = tables.error_rates(study, tables.character_rate(main))
+        sections.append(Section(f"CER on {main}, %", [rates]))
+    for split in others:
+        rates = tables.error_rates(study, tables.word_rate(split))
+        sections.append(Section(f"{study.error} on {split}, %", [rates]))
+        if _has_characters(study, split):
+            rates = tables.error_rates(study, tables.character_rate(split))
+            sections.append(Section(f"CER on {split}, %", [rates]))
+    about_masks: List[object] = [
+        pictures[name] for name in ("iou", "layers", "revived") if name in pictures
+    ]
+    overlap = tables.overlap_of_seeds(masks)
+    if overlap:
+        about_masks[1:1] = ["IoU of the final masks of two seeds of a method:", overlap]
+    if about_masks:
+        sections.append(Section("Masks", about_masks))
+    if "learning" in pictures:
+        sections.append(Section("Training", [pictures["learning"]]))
+    explained = (
+        "Measured is the share of zeros among the prunable weights of the models. Trainings, "
+        "updates and minutes are those of one such model, including the runs that its mask comes "
+        "from; a study shares those. Non-zero parameters are those of the whole model. "
+        "Multiply-adds are those with non-zero weights, per second of audio, without the products "
+        "of attention, which depend on the length of the audio."
+    )
+    sections.append(Section("Each method and sparsity", [explained, tables.cells(study)]))
+    return sections
 
 
-def _tell_finished(study: Study) -> str:
+def _has_characters(study: Study, split: str) -> bool:
+    known = (run.scores[split].character_error_rate for run in study.runs)
+    return study.error == "WER" and any(rate is not None for rate in known)
+
+
+def _status(study: Study) -> str:
     done, missing = len(study.runs), len(study.unfinished)
     if not missing:
         return f"All {done} runs are finished."
     others = "\n".join(f"- {name}: {why}" for name, why in study.unfinished)
-    return (
-        f"{done} of {done + missing} runs are finished, and in the report. Not in it:\n\n{others}"
-    )
+    return f"{done} of {done + missing} runs are in the report. Not in it:\n\n{others}"
+
+
+def _notes(study: Study) -> List[str]:
+    """What a reader has to know before comparing the numbers."""
+    notes = []
+    configs = [(run.name, run.cell.method, run.log.config) for run in study.runs]
+    for option, values in differences_of_methods(configs):
+        told = ", ".join(f"{TITLES[method]} {value}" for method, value in values.items())
+        notes.append(f"Note: the methods also differ in `{option}`: {told}.")
+    for run in study.runs:
+        diverged = _first_nan(run)
+        if diverged is not None:
+            notes.append(f"Note: the training loss of {run.name} is NaN from update {diverged}.")
+        for split, score in run.scores.items():
+            if math.isnan(score.error_rate):
+                notes.append(f"Note: the {study.error} of {run.name} on {split} is NaN.")
+    return notes
+
+
+def _first_nan(run) -> Optional[int]:
+    return next((update for update, loss in run.log.loss.items() if math.isnan(loss)), None)
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    texts = []
+    for depth, section in enumerate(sections):
+        texts.append(f"{'##' if depth else '#'} {section.title}")
+        texts += [_as_markdown(part) for part in section.parts]
+    return "\n\n".join(texts) + "\n"
+
+
+def _as_markdown(part: object) -> str:
+    if isinstance(part, tables.Table):
+        return part.markdown
+    if isinstance(part, tuple):
+        caption, name = part
+        # Markdown viewers show no PDF.
+        return f"[{caption}]({name})" if name.endswith(".pdf") else f"![{caption}]({name})"
+    return str(part)

@@ -1,17 +1,21 @@
 """The pictures of ``parp report``."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Dict, List, Sequence
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 from parp_fairseq.cli.counting.layers import PROJECTIONS
-from parp_fairseq.cli.pictures.heat_map import draw_iou, save
+from parp_fairseq.cli.pictures.heat_map import draw_iou
+from parp_fairseq.cli.pictures.style import picture
 
+from .intervals import Interval
+from .logs import Log
 from .masks import MasksAtSparsity
-from .runs import TITLES, Pruned, Study
+from .runs import TITLES, Cell, Run, Study
 
-# Colours of Okabe and Ito, told apart by any colour vision; a marker each for prints in grey.
+# The colours of Okabe and Ito, distinct for any colour vision; markers for prints in grey.
 _LOOKS = {
     "dense": ("#000000", ""),
     "rp": ("#999999", "v"),
@@ -21,90 +25,248 @@ _LOOKS = {
     "parp": ("#D55E00", "o"),
     "parp_p": ("#CC79A7", "P"),
 }
+Triple = Tuple[float, float, float]  # a value, and the ends of its bar
+
+_MANY = 8  # with more sparsities than these: bands instead of bars, a colour bar, fewer ticks
 
 
 def draw_error_rates(path: Path, study: Study, split: str) -> None:
-    """Error rate against sparsity: means over the seeds, bars of one standard deviation."""
-    figure, (axes,) = _axes(1)
-    gap = min((b - a for a, b in pairwise(study.sparsities)), default=0.1)
-    for place, method in enumerate(TITLES):
-        cells = {c.sparsity: runs for c, runs in study.cells.items() if c.method == method}
-        if not cells:
-            continue
-        rates = [[run.error_rate[split] for run in runs] for runs in cells.values()]
-        means, spreads = [mean(r) for r in rates], [stdev(r) if len(r) > 1 else 0 for r in rates]
+    """Error rate against sparsity; with a single sparsity, by method."""
+    seeds = max(study.planned.values())
+    pruned = [method for method in TITLES if any(c.method == method for c in study.cells)]
+    pruned = [method for method in pruned if method != "dense"]
+    with picture(path, height=2.8) as figure:
+        axes = _plain(figure.subplots())
+        rates = {
+            method: {
+                cell.sparsity: _mean_and_ends([run.scores[split].error_rate for run in runs])
+                for cell, runs in study.cells.items()
+                if cell.method == method
+            }
+            for method in ["dense", *pruned]
+        }
+        if rates["dense"]:
+            average, low, high = rates["dense"][0.0]
+            axes.axhline(average, linestyle="--", color=_LOOKS["dense"][0], label="dense")
+            axes.axhspan(low, high, color="black", alpha=0.08, linewidth=0)
+        _draw(axes, {method: rates[method] for method in pruned})
+        axes.set_ylabel(f"{study.error} on {split}, %")
+        spread = "bands" if len(study.sparsities) > _MANY else "bars, and the band of dense"
+        note = f"{spread}: ± 1 standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+        note += _side_by_side(study)
+        figure.supxlabel(note, fontsize=6, color="0.3")
+        _legend(figure, [axes])
+
+
+def draw_differences(
+    path: Path, study: Study, split: str, intervals: Mapping[Cell, Interval]
+) -> None:
+    """Difference to the dense model against sparsity, with 95 % intervals over the speakers."""
+    values: Dict[str, Dict[float, Triple]] = {}
+    for cell, at in intervals.items():
+        values.setdefault(cell.method, {})[cell.sparsity] = at.difference, at.low, at.high
+    with picture(path, height=2.8) as figure:
+        axes = _plain(figure.subplots())
+        axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label="dense")
+        _draw(axes, values)
+        axes.set_ylabel(f"difference in {study.error} on {split}, points")
+        at = next(iter(intervals.values()))
+        what = "bands" if len(study.sparsities) > _MANY else "bars"
+        note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} speakers"
+        figure.supxlabel(note + _side_by_side(study), fontsize=6, color="0.3")
+        _legend(figure, [axes])
+
+
+def _side_by_side(study: Study) -> str:
+    methods = {cell.method for cell in study.cells if cell.method != "dense"}
+    if len(methods) < 2 or not 1 < len(study.sparsities) <= _MANY:
+        return ""
+    return "\nmethods at the same sparsity are drawn side by side"
+
+
+def _draw(axes, values: Mapping[str, Mapping[float, Triple]]) -> None:
+    sparsities = sorted({sparsity for of_method in values.values() for sparsity in of_method})
+    if len(sparsities) == 1:
+        _draw_by_method(axes, {method: next(iter(at.values())) for method, at in values.items()})
+        axes.set_xlabel(f"method, at sparsity {sparsities[0]:.3g}")
+    elif sparsities:
+        _draw_by_sparsity(axes, values, sparsities)
+        axes.set_xlabel("sparsity")
+
+
+def _draw_by_method(axes, rates: Mapping[str, Triple]) -> None:
+    for place, (method, (value, low, high)) in enumerate(rates.items()):
         color, marker = _LOOKS[method]
-        look = dict(color=color, label=TITLES[method])
-        if method == "dense":
-            axes.axhline(means[0], linestyle="--", **look)
-            axes.axhspan(means[0] - spreads[0], means[0] + spreads[0], color=color, alpha=0.08)
+        axes.errorbar([place], [value], [[value - low], [high - value]], color=color, marker=marker)
+    axes.set_xticks(range(len(rates)), [TITLES[method] for method in rates])
+    axes.margins(x=0.15)
+
+
+def _draw_by_sparsity(
+    axes, rates: Mapping[str, Mapping[float, Triple]], sparsities: Sequence[float]
+) -> None:
+    many = len(sparsities) > _MANY
+    gap = min(b - a for a, b in pairwise(sparsities))
+    for place, (method, of_method) in enumerate(rates.items()):
+        color, marker = _LOOKS[method]
+        averages, low, high = map(list, zip(*of_method.values()))
+        look = dict(color=color, label=TITLES[method], marker=marker)
+        if many:
+            axes.fill_between(list(of_method), low, high, color=color, alpha=0.1, linewidth=0)
+            axes.plot(list(of_method), averages, markevery=(place % 4, 4), **look)
         else:
-            # Side by side, for bars on top of each other cannot be told apart.
-            beside = [sparsity + 0.03 * gap * (place - len(TITLES) / 2) for sparsity in cells]
-            axes.errorbar(beside, means, spreads, marker=marker, capsize=2, **look)
-    axes.set(xlabel="sparsity", ylabel=f"{study.error} on {split}, %", xticks=study.sparsities)
-    _finish(figure, path)
+            # Bars on top of each other cannot be told apart.
+            shift = 0.06 * gap * (place - (len(rates) - 1) / 2)
+            bars = [
+                [value - end for value, end in zip(averages, low)],
+                [end - value for value, end in zip(averages, high)],
+            ]
+            axes.errorbar([s + shift for s in of_method], averages, bars, **look)
+    if not many:
+        axes.set_xticks(sparsities, [f"{sparsity:.3g}" for sparsity in sparsities])
 
 
 def draw_agreement(path: Path, at: MasksAtSparsity) -> None:
     """IoU of the final masks of every two methods, at one sparsity."""
     titles = [TITLES[method] for method in at.methods]
-    draw_iou(path, at.iou, titles, f"Agreement of the final masks at sparsity {at.sparsity:g}")
+    diagonal = "two seeds of a method" if any(at.pairs.values()) else "empty with one seed"
+    title = f"IoU of the final masks at sparsity {at.sparsity:.3g}. Diagonal: {diagonal}."
+    draw_iou(path, at.iou, titles, title)
 
 
 def draw_layers(path: Path, at: MasksAtSparsity) -> None:
-    """Sparsity of each transformer layer and of each projection, at one sparsity over all."""
-    figure, panels = _axes(2)
-    for axes, is_wanted, meaning in (
-        (panels[0], lambda part: part not in PROJECTIONS, "transformer layer"),
-        (panels[1], lambda part: part in PROJECTIONS, "projection"),
-    ):
-        for method, parts in at.parts.items():
-            color, marker = _LOOKS[method]
-            shown = {part: value for part, value in parts.items() if is_wanted(part)}
-            axes.plot(*zip(*shown.items()), color=color, marker=marker, label=TITLES[method])
-        axes.set_xlabel(meaning)
-    panels[0].set_ylabel(f"sparsity, {at.sparsity:g} over all")
-    _finish(figure, path)
+    """Sparsity of each transformer layer and of each projection, at one overall sparsity."""
+    with picture(path, height=3.6) as figure:
+        panels = figure.subplots(2, 1, sharey=True)
+        for axes, is_wanted, meaning in (
+            (panels[0], lambda part: part not in PROJECTIONS, "transformer layer"),
+            (panels[1], lambda part: part in PROJECTIONS, "projection"),
+        ):
+            _plain(axes)
+            parts = [part for part in next(iter(at.parts.values())) if is_wanted(part)]
+            for place, (method, values) in enumerate(at.parts.items()):
+                color, marker = _LOOKS[method]
+                means, spreads = map(list, zip(*(_mean_and_spread(values[p]) for p in parts)))
+                shift = 0.1 * (place - (len(at.parts) - 1) / 2)
+                places = [number + shift for number in range(len(parts))]
+                look = dict(color=color, marker=marker, linestyle="", label=TITLES[method])
+                axes.errorbar(places, means, spreads, **look)
+            axes.axhline(at.sparsity, color="0.6", linewidth=0.6, zorder=0)
+            axes.set_xticks(range(len(parts)), parts)
+            axes.set_xlabel(meaning)
+        figure.supylabel(f"sparsity (line: {at.sparsity:.3g} overall)", fontsize=7)
+        seeds = max(len(v) for values in at.parts.values() for v in values.values())
+        if seeds > 1:
+            note = f"bars: ± 1 standard deviation over {seeds} seeds"
+            figure.supxlabel(note, fontsize=6, color="0.3")
+        _legend(figure, panels[:1])
 
 
 def draw_revived(path: Path, study: Study) -> None:
-    """Share of the weights that re-prunes bring back, as training goes on."""
-    from matplotlib import colormaps
+    """Share of the weights that re-prunes bring back, against updates."""
+    curves = {
+        method: {
+            cell.sparsity: mean_revived([run.log for run in runs])
+            for cell, runs in study.cells.items()
+            if cell.method == method and any(len(run.log.prunes) > 1 for run in runs)
+        }
+        for method in ("parp", "parp_p")
+    }
+    curves = {method: of_method for method, of_method in curves.items() if of_method}
+    with picture(path, height=0.5 + 1.5 * len(curves)) as figure:
+        panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+        color_of = _colors(study.sparsities)
+        for axes, (method, of_method) in zip(panels, curves.items()):
+            _plain(axes).set_title(TITLES[method])
+            for sparsity, revived in of_method.items():
+                look = dict(color=color_of.to_rgba(sparsity), label=f"{sparsity:.3g}")
+                axes.plot(list(revived), list(revived.values()), **look)
+            axes.set_ylim(bottom=0)
+        panels[-1].set_xlabel("updates")
+        figure.supylabel("share of weights revived", fontsize=7)
+        if len(study.sparsities) > _MANY:
+            figure.colorbar(color_of, ax=list(panels), label="sparsity")
+        else:
+            _legend(figure, panels[:1], "sparsity")
 
-    methods = [m for m in ("parp", "parp_p") if any(c.method == m for c in study.cells)]
-    figure, panels = _axes(len(methods))
-    for axes, method in zip(panels, methods):
-        cells = {c.sparsity: runs for c, runs in study.cells.items() if c.method == method}
-        for index, (sparsity, runs) in enumerate(cells.items()):
-            revived = mean_revived([run.history for run in runs])
-            color = colormaps["viridis"](index / max(len(cells) - 1, 1) * 0.9)
-            axes.plot(list(revived), list(revived.values()), color=color, label=f"{sparsity:g}")
-        axes.set(title=TITLES[method], xlabel="updates")
-    panels[0].set_ylabel("share of weights revived")
-    _finish(figure, path, "sparsity")
+
+def draw_learning(path: Path, study: Study, sparsity: float) -> None:
+    """Training loss and validation error against updates, at one sparsity: means of the seeds."""
+    runs = {c.method: runs for c, runs in study.cells.items() if c.sparsity in (0.0, sparsity)}
+    wanted = {
+        "training loss": {method: [run.log.loss for run in of] for method, of in runs.items()},
+        f"{study.error} on valid, %": {
+            method: [run.log.valid for run in of] for method, of in runs.items()
+        },
+    }
+    shown = {what: curves for what, curves in wanted.items() if any(map(any, curves.values()))}
+    with picture(path, height=0.7 + 1.6 * len(shown)) as figure:
+        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (what, curves) in zip(panels, shown.items()):
+            _plain(axes).set_ylabel(what)
+            for method, of_seeds in curves.items():
+                curve = _mean_curve(of_seeds)
+                color, marker = _LOOKS[method]
+                style = dict(color=color, label=TITLES[method])
+                style.update(linestyle="--") if method == "dense" else style.update(marker=marker)
+                axes.plot(*zip(*curve.items()), markevery=max(len(curve) // 8, 1), **style)
+        panels[-1].set_xlabel("updates")
+        figure.supxlabel(
+            f"at sparsity {sparsity:.3g}; means over the seeds", fontsize=6, color="0.3"
+        )
+        _legend(figure, panels[:1])
 
 
-def mean_revived(histories: Sequence[Sequence[Pruned]]) -> Dict[int, float]:
-    """Update -> ``revived``, the mean over the runs that logged this update."""
+def has_learning(runs: Sequence[Run]) -> bool:
+    """Whether a training logged its loss or its validation error."""
+    return any(run.log.loss or run.log.valid for run in runs)
+
+
+def mean_revived(logs: Sequence[Log]) -> Dict[int, float]:
+    """Update -> share revived, the mean over the runs that re-pruned at it."""
+    return _mean_curve([{at.update: at.revived for at in log.prunes[1:]} for log in logs])
+
+
+def _mean_curve(curves: Sequence[Mapping[int, float]]) -> Dict[int, float]:
     at: Dict[int, List[float]] = {}
-    for pruned in (pruned for history in histories for pruned in history):
-        at.setdefault(pruned.update, []).append(pruned.revived)
+    for curve in curves:
+        for update, value in curve.items():
+            at.setdefault(update, []).append(value)
     return {update: mean(at[update]) for update in sorted(at)}
 
 
-def _axes(count: int):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4 if count == 1 else 5 * count, 4), layout="constrained")
-    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    return figure, panels
+def _mean_and_ends(values: Sequence[float]) -> Triple:
+    """Mean, and the ends of a bar of one standard deviation."""
+    average, spread = _mean_and_spread(values)
+    return average, average - spread, average + spread
 
 
-def _finish(figure, path: Path, legend: str = "") -> None:
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, title=legend or None, loc="outside right center", frameon=False)
-    save(figure, path)
+def _mean_and_spread(values: Sequence[float]) -> Tuple[float, float]:
+    if any(map(math.isnan, values)):
+        return math.nan, math.nan
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def _colors(sparsities: Sequence[float]):
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    # Without the light end, which cannot be seen on white.
+    dark = LinearSegmentedColormap.from_list(
+        "dark", [colormaps["viridis"](0.9 * step / 255) for step in range(256)]
+    )
+    low, high = min(sparsities), max(sparsities)
+    return ScalarMappable(Normalize(low, high if high > low else low + 1), dark)
+
+
+def _plain(axes):
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    return axes
+
+
+def _legend(figure, panels, title: str = "") -> None:
+    handles, labels = panels[0].get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, title=title or None, loc="outside upper center", ncols=4)

@@ -1,4 +1,4 @@
-"""What the folder of a study holds: its runs, those that are finished and those that are not."""
+"""What the folder of a study holds: its finished runs, and why the others are missing."""
 
 import json
 import re
@@ -11,6 +11,10 @@ from tqdm import tqdm
 
 from parp_fairseq.pruning import Mask
 
+from .checks import DiffersError, require_as_planned, require_same_settings
+from .logs import Log, read_log
+from .scores import Score, is_scored, read_score
+
 TITLES = {
     "dense": "dense",
     "rp": "RP",
@@ -22,8 +26,6 @@ TITLES = {
 }
 METHODS = tuple(TITLES)  # in the order of the paper
 
-_WER = re.compile(r"^Generate .*\bWER: ([\d.]+)$", re.MULTILINE)
-_UPDATES = re.compile(r'num_updates": "(\d+)"')
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
 
 
@@ -40,33 +42,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What training logged of the last prune.
-
-    Attributes:
-        update: optimizer updates done.
-        revived: share of the prunable weights that it brought back.
-        mask_iou: IoU with the initial mask.
-    """
-
-    update: int
-    sparsity: float
-    revived: float
-    mask_iou: float
-
-
-@dataclass(frozen=True)
 class Run:
     """A finished run.
 
     Attributes:
-        trainings: how many finetunings it took, with those that made its mask.
+        trainings: how many finetunings it took, including those that made its mask.
         updates: of all of them together.
+        seconds: spent in all of them together; None if a log does not say.
         sparsity: share of zeros among the prunable weights of its model, counted.
-        error_rate: in percent, by split.
-        utterances: how many were scored, by split.
-        history: what pruning logged, in order; empty for dense.
-        mask_file: of these zeros.
+        scores: by split.
+        log: of its own training.
+        mask_file: the mask of these zeros.
+        facts: counts over the whole model (:class:`counting.cost.Cost`), and the plugin's version;
+            empty for a study of an earlier version.
     """
 
     name: str
@@ -74,22 +62,23 @@ class Run:
     seed: int
     trainings: int
     updates: int
+    seconds: Optional[float]
     sparsity: float
-    error_rate: Dict[str, float]
-    utterances: Dict[str, int]
-    history: List[Pruned]
+    scores: Dict[str, Score]
+    log: Log
     mask_file: Path
+    facts: Dict[str, Any]
 
 
 @dataclass
 class Study:
-    """A study as it stands.
+    """A study as it is now.
 
     Attributes:
-        error: what its error rate counts: WER of words, PER of phones.
+        error: the error rate's name: WER (words) or PER (phones).
         planned: how many seeds each cell is to have.
-        runs: those that are finished.
-        unfinished: name of every other run, and how far it got.
+        runs: the finished ones.
+        unfinished: name of every other run, and the reason.
     """
 
     folder: Path
@@ -115,10 +104,13 @@ class Study:
 
 
 def read_study(folder: Path) -> Study:
-    """Reads what the finished runs of a study left in ``folder``.
+    """Read what the finished runs of a study left in ``folder``.
+
+    A run with a damaged file counts as unfinished.
 
     Raises:
-        OSError, ValueError: it is no study, or a file in it is damaged; the message names the file.
+        OSError, ValueError: this is not the folder of a study; or a run is not what was planned, or
+            differs from others of its method in more than sparsity and seed.
     """
     path = folder / "plan.json"
     if not path.is_file():
@@ -135,13 +127,21 @@ def read_study(folder: Path) -> Study:
             planned=Counter(run.cell for run in planned),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no plan of a study ({error!r})") from None
+        raise ValueError(f"{path} is not the plan of a study ({error!r})") from None
     for run in tqdm(planned, "reading", unit="run", leave=False):
-        lacks = _what_it_lacks(folder / "runs", run, study.splits)
+        try:
+            lacks = _what_it_lacks(folder / "runs", run, study.splits)
+            if not lacks:
+                study.runs.append(_read_run(folder / "runs", run, study.splits))
+        except DiffersError:
+            raise
+        except (OSError, ValueError) as error:
+            lacks = f"damaged: {' '.join(str(error).split())}"
         if lacks:
             study.unfinished.append((run.name, lacks))
-        else:
-            study.runs.append(_read_run(folder / "runs", run, study.splits))
+    require_same_settings([(run.name, run.cell.method, run.log.config) for run in study.runs])
+    for split in study.splits:
+        _leave_out_other_utterances(study, split)
     return study
 
 
@@ -167,62 +167,50 @@ def _what_it_lacks(runs: Path, run: _Planned, splits: List[str]) -> Optional[str
         folder = runs / name
         if not (folder / "model.pt").is_file():
             return _how_far(folder) if name == run.name else f"waits for {name}"
-    unscored = [split for split in splits if not _read_error_rate(runs / run.name, split)]
+    unscored = [split for split in splits if not is_scored(runs / run.name / f"{split}.txt")]
     return f"trained, but not scored on {', '.join(unscored)}" if unscored else None
 
 
 def _how_far(folder: Path) -> str:
     log, console = folder / "hydra_train.log", folder / "train.log"
     if not console.is_file():
-        return "not begun"
+        return "not started"
     errors = _ERROR.findall(console.read_text(errors="replace"))
-    updates = _count_updates(log) if log.is_file() else 0
+    updates = read_log(log).updates if log.is_file() else 0
     return f"failed: {errors[-1]}" if errors else f"unfinished: {updates} updates logged"
 
 
 def _read_run(runs: Path, run: _Planned, splits: List[str]) -> Run:
     folder = runs / run.name
-    rates = {split: _read_error_rate(folder, split) for split in splits}
+    logs = [read_log(runs / name / "hydra_train.log") for name in run.chain]
+    mask = Mask.load(folder / "mask.safetensors")
+    require_as_planned(run.name, run.method, run.sparsity, run.seed, logs[-1].config, mask)
+    seconds = [log.seconds for log in logs]
+    facts = folder / "facts.json"
     return Run(
         name=run.name,
         cell=run.cell,
         seed=run.seed,
         trainings=len(run.chain),
-        updates=sum(_count_updates(runs / name / "hydra_train.log") for name in run.chain),
-        sparsity=Mask.load(folder / "mask.safetensors").sparsity,
-        error_rate={split: rate for split, (rate, _) in rates.items()},
-        utterances={split: count for split, (_, count) in rates.items()},
-        history=_read_history(folder / "hydra_train.log"),
+        updates=sum(log.updates for log in logs),
+        seconds=None if None in seconds else sum(seconds),
+        sparsity=mask.sparsity,
+        scores={split: read_score(folder / f"{split}.txt") for split in splits},
+        log=logs[-1],
         mask_file=folder / "mask.safetensors",
+        facts=json.loads(facts.read_text()) if facts.is_file() else {},
     )
 
 
-def _read_error_rate(folder: Path, split: str) -> Optional[Tuple[float, int]]:
-    """The error rate that fairseq-generate printed last, and the number of utterances."""
-    path = folder / f"{split}.txt"
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    found = _WER.findall(text)
-    return (float(found[-1]), len(re.findall("^H-", text, re.MULTILINE))) if found else None
-
-
-def _count_updates(log: Path) -> int:
-    return max(map(int, _UPDATES.findall(log.read_text(errors="replace"))), default=0)
-
-
-def _read_history(log: Path) -> List[Pruned]:
-    history: Dict[int, Pruned] = {}  # after a resume updates come a second time
-    for line in log.read_text(errors="replace").splitlines():
-        _, _, text = line.partition("[train_inner][INFO] - ")
-        try:
-            stats: Dict[str, Any] = json.loads(text)
-        except ValueError:  # another line, or cut short by a full disk: a resume logs it again
-            continue
-        if "revived" in stats:
-            update = int(stats["num_updates"])
-            history[update] = Pruned(
-                update,
-                float(stats["sparsity"]),
-                float(stats["revived"]),
-                float(stats["mask_iou"]),
-            )
-    return [history[update] for update in sorted(history)]
+def _leave_out_other_utterances(study: Study, split: str) -> None:
+    """Error rates over different utterances are neither averaged nor subtracted."""
+    counts = Counter(run.scores[split].utterances for run in study.runs)
+    if len(counts) < 2:
+        return
+    usual = max(counts, key=lambda count: (counts[count], count))
+    for run in [run for run in study.runs if run.scores[split].utterances != usual]:
+        study.runs.remove(run)
+        found = run.scores[split].utterances
+        study.unfinished.append(
+            (run.name, f"scored on {found} utterances of {split}, the other runs on {usual}")
+        )

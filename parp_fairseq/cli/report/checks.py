@@ -1,0 +1,145 @@
+"""Checks that the labels of a study are what was run."""
+
+from collections import Counter
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from parp_fairseq.pruning import Mask
+
+# What a method decides, beside its sparsity.
+_OF_METHOD = {
+    "task.adjust",
+    "task.initial_sparsity",
+    "task.mask_file",
+    "task.prune_criterion",
+    "task.sparsity",
+}
+# Where something is, and how it is logged; these do not decide the weights.
+_PLACES = {
+    "data",
+    "save_dir",
+    "w2v_path",
+    "user_dir",
+    "log_file",
+    "log_format",
+    "log_interval",
+    "tensorboard_logdir",
+    "wandb_project",
+    "num_workers",
+    "device_id",
+    "distributed_port",
+    "distributed_init_method",
+    "plasma_path",
+    "results_path",
+    "restore_file",
+    "mask_file",
+}
+
+
+class DiffersError(ValueError):
+    """A run is not what the study planned."""
+
+
+def require_as_planned(
+    name: str, method: str, sparsity: float, seed: int, config: Optional[Mapping], mask: Mask
+) -> None:
+    """Compare what was planned with the config of the training and with the zeros of the model.
+
+    Raises:
+        DiffersError: method, sparsity or seed differ; the message has both values.
+    """
+    if config is not None:
+        task = config["task"]
+        _compare(name, "seed", seed, config["common"]["seed"])
+        trained = float(task.get("sparsity", 0.0))
+        if abs(trained - sparsity) > 1e-9:
+            _compare(name, "sparsity", sparsity, trained)
+        methods = _methods_of(task)
+        if methods and method not in methods and method in _KNOWN:
+            _compare(name, "method", method, " or ".join(sorted(methods)))
+    # Each tensor may round its share; a dense model may have zeros of its own.
+    tolerance = 0.5 * len(mask) / max(mask.num_weights, 1) + 1e-9
+    if method != "dense" and abs(mask.sparsity - sparsity) > tolerance:
+        _compare(name, "sparsity", sparsity, round(mask.sparsity, 6), "its model has")
+
+
+def _compare(
+    name: str, what: str, planned: Any, found: Any, where: str = "it was trained with"
+) -> None:
+    if planned != found:
+        raise DiffersError(
+            f"{name}: the study planned {what} {planned}, and {where} {found}; "
+            "the tables would be mislabelled, so there is no report"
+        )
+
+
+_KNOWN = {"dense", "rp", "mpi", "omp", "imp", "parp", "parp_p"}
+
+
+def _methods_of(task: Mapping[str, Any]) -> Set[str]:
+    """The methods that these options of the task are; empty if none is known."""
+    sparsity, initial = task.get("sparsity", 0.0), task.get("initial_sparsity")
+    if not {"sparsity", "adjust", "prune_criterion"} <= task.keys() or task.get("learn_mask"):
+        return set()
+    if sparsity == 0:
+        return {"dense"}
+    if not task["adjust"]:
+        if task.get("mask_file"):
+            return {"omp", "imp"}
+        return {"rp"} if task["prune_criterion"] == "random" else {"mpi"}
+    if initial is None:
+        return {"parp"}
+    return {"parp_p"} | ({"parp"} if initial == sparsity else set())
+
+
+def require_same_settings(runs: Sequence[Tuple[str, str, Optional[Mapping]]]) -> None:
+    """Raise DiffersError if runs of one method differ in more than sparsity, seed and paths.
+
+    Args:
+        runs: name, method and config of each.
+    """
+    first: Dict[str, Tuple[str, Dict[str, Any]]] = {}
+    for name, method, config in runs:
+        if config is None:
+            continue
+        settings = _settings(config, _OF_METHOD - {"task.adjust", "task.prune_criterion"})
+        other, others = first.setdefault(method, (name, settings))
+        for option in sorted(settings.keys() | others.keys()):
+            a, b = others.get(option), settings.get(option)
+            if a != b:
+                raise DiffersError(
+                    f"{other} and {name} cannot be averaged: {option} is {a} and {b}"
+                )
+
+
+def differences_of_methods(
+    runs: Sequence[Tuple[str, str, Optional[Mapping]]],
+) -> List[Tuple[str, Dict[str, Any]]]:
+    """Options, except those that define a method, in which the methods differ: option -> values."""
+    by_method = {
+        method: _settings(config, _OF_METHOD) for _, method, config in runs if config is not None
+    }
+    options = sorted({option for settings in by_method.values() for option in settings})
+    found = []
+    for option in options:
+        values = {method: settings.get(option) for method, settings in by_method.items()}
+        if len(Counter(map(repr, values.values()))) > 1:
+            found.append((option, values))
+    return found
+
+
+def _settings(config: Mapping[str, Any], left_out: Set[str]) -> Dict[str, Any]:
+    return {
+        option: value
+        for option, value in _flatten(config)
+        if option not in left_out
+        and not option.startswith("job_logging_cfg.")
+        and option.rpartition(".")[2] not in _PLACES | {"seed"}
+    }
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[Tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

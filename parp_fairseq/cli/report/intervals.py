@@ -1,0 +1,124 @@
+"""95 % intervals of differences to the dense model, by a paired bootstrap over test speakers.
+
+M. Bisani, H. Ney, *Bootstrap estimates for confidence intervals in ASR performance evaluation*,
+ICASSP 2004. Both systems are compared on the same drawn speakers. The mean over the seeds is taken
+before, so the interval says what other speakers would do, and not what other seeds would do.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Tuple
+
+from .runs import Cell, Run, Study
+
+_LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE
+_RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The difference of a method to the dense model, in percent points; below 0 is better.
+
+    Attributes:
+        difference: of the pooled error rates, the mean over the seeds that both have.
+        low, high: ends of the 95 % interval.
+        speakers, seeds: how many.
+    """
+
+    difference: float
+    low: float
+    high: float
+    speakers: int
+    seeds: int
+
+
+Intervals = Dict[Tuple[Cell, str, str], Interval]
+
+
+def read_intervals(study: Study) -> Tuple[Intervals, str]:
+    """The intervals by cell, split and measure (``wer`` or ``per``, and ``cer``).
+
+    Returns:
+        The intervals, and why there are none; an empty text if there are some.
+    """
+    try:
+        import scipy.stats  # noqa: F401
+    except ModuleNotFoundError:
+        return {}, "they need scipy: pip install 'parp_fairseq[study]'"
+    dense = {run.seed: run for run in study.cells.get(Cell("dense", 0.0), [])}
+    found: Intervals = {}
+    why = "no seed has both a dense model and another one"
+    for split in study.splits:
+        speakers = _speakers_of(study, split)
+        if not speakers or len(set(speakers.values())) < 2:
+            why = f"the speakers of {split} are not known, or there is only one"
+            continue
+        for cell, runs in study.cells.items():
+            pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense]
+            if cell.method == "dense" or not pairs:
+                continue
+            for measure in (study.error.lower(), *(["cer"] if study.error == "WER" else [])):
+                interval = _interval(pairs, split, measure, speakers)
+                if interval:
+                    found[cell, split, measure] = interval
+    return found, "" if found else why
+
+
+def _speakers_of(study: Study, split: str) -> Dict[int, str]:
+    """Number of each utterance of the split -> its speaker; empty if one is not known."""
+    config = next((run.log.config for run in study.runs if run.log.config), None)
+    data = Path(str(config["task"].get("data", ""))) if config else Path()
+    manifest, table = data / f"{split}.tsv", data / "speakers.tsv"
+    if not manifest.is_file():
+        return {}
+    _, *lines = manifest.read_text(encoding="utf-8").splitlines()
+    paths = [line.split("\t")[0] for line in lines]
+    rows = table.read_text(encoding="utf-8").splitlines()[1:] if table.is_file() else []
+    named = dict(row.split("\t")[:2] for row in rows if "\t" in row)
+    speakers: Dict[int, str] = {}
+    for number, path in enumerate(paths):
+        found = _LIBRISPEECH.fullmatch(Path(path).stem)
+        speaker = named.get(path) or (found[1] if found else None)
+        if speaker is None:
+            return {}
+        speakers[number] = speaker
+    return speakers
+
+
+def _interval(
+    pairs: List[Tuple[Run, Run]], split: str, measure: str, speakers: Mapping[int, str]
+) -> Optional[Interval]:
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    differences: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
+    lengths: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
+    for runs in pairs:
+        for sign, run in zip((1, -1), runs):
+            errors = run.scores[split].errors
+            if errors.keys() != speakers.keys():  # another manifest than the one that was scored
+                return None
+            for number, counts in errors.items():
+                of_characters = measure == "cer"
+                edits = counts.character_edits if of_characters else counts.word_edits
+                length = counts.characters if of_characters else counts.words
+                differences[speakers[number]] += sign * edits
+                lengths[speakers[number]] += length / 2
+    edits, length = (np.array(list(one.values())) for one in (differences, lengths))
+
+    def pooled(edits, length, axis=-1):
+        return 100 * edits.sum(axis=axis) / length.sum(axis=axis)
+
+    drawn = bootstrap(
+        (edits, length),
+        pooled,
+        paired=True,
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = drawn.confidence_interval
+    difference = float(pooled(edits, length))
+    return Interval(difference, float(low), float(high), len(edits), len(pairs))

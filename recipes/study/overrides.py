@@ -1,0 +1,85 @@
+"""What the overrides of a study may change: everything except what the study file decides itself.
+
+A run is labelled with what the study planned. An override of a planned value would win over the
+plan, and the labels would be wrong.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+# Option -> the key of the study file that decides it.
+_OWNED = {
+    "method": "methods",
+    "task._name": "methods",
+    "model._name": "methods",
+    "task.sparsity": "sparsities",
+    "task.mask_file": "methods",
+    "common.seed": "seeds",
+    "task.seed": "seeds",
+    "task.data": "data",
+    "task.labels": "labels",
+    "model.w2v_path": "encoder",
+    "distributed_training.distributed_world_size": "gpus",
+}
+# What the Snakefile sets, so that it finds again what a training wrote, and the report can read it.
+_FIXED = (
+    "hydra",
+    "checkpoint.save_dir",
+    "checkpoint.restore_file",
+    "checkpoint.finetune_from_model",
+    "common.log_format",
+    "common.log_file",
+)
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides with Hydra's grammar.
+
+    Raises:
+        ValueError: Hydra cannot parse one, or it is a sweep.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise ValueError(f"overrides: {text!r}: {str(error).splitlines()[0]}") from None
+        if override.is_sweep_override():
+            raise ValueError(f"overrides: {text!r} has several values: expected one")
+        parsed.append(override)
+    return parsed
+
+
+def require_free(
+    overrides: Iterable[Override], presets: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
+) -> None:
+    """Raise ValueError if an override changes what the study file or the Snakefile decides.
+
+    Args:
+        overrides: what the study file says.
+        presets: name of a method -> its options, such as ``task.adjust``.
+        methods: those of the study.
+    """
+    owned = {key: "methods" for preset in presets.values() for key in preset} | _OWNED
+    if list(methods) == ["parp_p"]:
+        del owned["task.initial_sparsity"]  # where all runs are PARP-P, it tells none apart
+    for override in overrides:
+        key = override.key_or_group.replace("/", ".")  # hydra/job_logging is a group of hydra
+        for option in [*owned, *_FIXED]:
+            # task={...} changes task.sparsity, and hydra.run.dir is a part of hydra.
+            if key == option or option.startswith(f"{key}.") or key.startswith(f"{option}."):
+                decides = f"`{owned[option]}` of the study file" if option in owned else "the study"
+                raise ValueError(
+                    f"overrides: {override.input_line!r} changes {option}, which {decides} decides"
+                )
+
+
+def value_of(overrides: Iterable[Override], option: str, default: Any) -> Any:
+    """The value that the last override of ``option`` gives it."""
+    values = [one.value() for one in overrides if one.key_or_group == option]
+    return values[-1] if values else default

@@ -1,0 +1,207 @@
+"""recipes/study/: what a study file may say, checked without running Snakemake."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+sys.path.insert(0, str(RECIPES / "study"))
+from composed import compose, read_presets  # noqa: E402
+from overrides import parse, require_free, value_of  # noqa: E402
+from plan import mask_options, plan  # noqa: E402
+from quoting import fill, hydra_option  # noqa: E402
+
+STUDY = {
+    "recipe": "mini",
+    "encoder": "encoder.pt",
+    "data": "data",
+    "methods": ["dense", "rp", "mpi", "omp", "imp", "parp", "parp_p"],
+    "sparsities": [0.3, 0.5],
+    "seeds": [1, 2],
+    "labels": "ltr",
+    "overrides": [],
+    "gpus": 0,
+}
+PRESETS = read_presets(RECIPES)
+
+
+def planned(recipes=RECIPES, version="1", **change):
+    study = {**STUDY, **change}
+    overrides = parse(study["overrides"])
+    require_free(overrides, PRESETS, study["methods"])
+    configs = compose(recipes, study["recipe"], overrides, read_presets(recipes))
+    return plan(study, configs, version)
+
+
+def names(**change):
+    return {run.name for run in planned(**change)}
+
+
+@pytest.mark.parametrize(
+    "override, decides",
+    [
+        ("common.seed=7", "`seeds`"),
+        ("++common.seed=7", "`seeds`"),
+        ("task.seed=7", "`seeds`"),
+        ("+task.sparsity=0.3", "`sparsities`"),
+        ("task.adjust=true", "`methods`"),
+        ("task.mask_file=/masks/one.safetensors", "`methods`"),
+        ("task.prune_criterion=random", "`methods`"),
+        ("task.initial_sparsity=0.1", "`methods`"),
+        ("~task.sparsity", "`sparsities`"),
+        ("~task", "`sparsities`"),
+        ("task={sparsity: 0.3}", "`sparsities`"),
+        ("common={seed: 7}", "`seeds`"),
+        ("+method=rp", "`methods`"),
+        ("method=rp", "`methods`"),
+        ("task._name=audio_finetuning", "`methods`"),
+        ("task.labels=phn", "`labels`"),
+        ("task.data=/other", "`data`"),
+        ("model.w2v_path=/other.pt", "`encoder`"),
+        ("distributed_training.distributed_world_size=2", "`gpus`"),
+        ("hydra.run.dir=/elsewhere", "the study"),
+        ("hydra/job_logging=disabled", "the study"),
+        ("checkpoint.save_dir=/elsewhere", "the study"),
+        ("checkpoint={save_dir: /elsewhere}", "the study"),
+        ("common.log_format=simple", "the study"),
+    ],
+)
+def test_overrides_of_what_the_study_decides_are_refused_by_name(override, decides):
+    with pytest.raises(ValueError) as refused:
+        planned(overrides=["optimization.max_update=3", override])
+    assert f"{override!r} changes" in str(refused.value)
+    assert decides in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("optimization.max_update=3,5", "has several values"),
+        ("optimization.max_update", "optimization.max_update"),
+        ("task.prune_scope=re:(", "task.prune_scope=re:("),
+    ],
+)
+def test_overrides_that_hydra_does_not_read_are_refused(override, message):
+    with pytest.raises(ValueError, match="overrides: ") as refused:
+        planned(overrides=[override])
+    assert message in str(refused.value)
+
+
+def test_other_overrides_are_free():
+    free = ["optimization.lr=[0.1]", "++dataset.num_workers=0", "task.prune_interval=7"]
+    assert planned(overrides=[*free, "model.freeze_finetune_updates=5"])
+    # Where all runs are PARP-P, where it starts is a setting like others.
+    assert planned(methods=["parp_p"], overrides=["task.initial_sparsity=0.2"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"sparsities": [0.05, 0.5]}, "parp_p at sparsity 0.05 cannot be trained"),
+        (
+            {"methods": ["mpi"], "overrides": ["task.prune_pattern='2:4'"]},
+            "mpi at sparsity 0.3 cannot be trained: prune_pattern 2:4 prunes a share of 0.5",
+        ),
+        (
+            {"sparsities": [0.5], "overrides": ["task.prune_pattern='2:4'"]},
+            "parp_p at sparsity 0.5 cannot be trained: prune_pattern 2:4",
+        ),
+        ({"overrides": ["task.ramp_updates=99999"]}, "ramp_updates is 99999"),
+        ({"recipe": "librispeach"}, "recipe is 'librispeach': expected one of commonvoice_xlsr53"),
+        ({"imp_rounds": [0.1, 0.3]}, "imp_rounds is .*: expected all of sparsities, also .0.5."),
+    ],
+)
+def test_what_cannot_run_is_refused_when_it_is_planned(change, message):
+    with pytest.raises(ValueError, match=message):
+        planned(**change)
+
+
+@pytest.mark.parametrize("numerator, denominator", [(2, 3), (1, 3), (1, 7), (3, 4), (12345, 99991)])
+def test_any_sparsity_survives_names_and_options(numerator, denominator):
+    sparsity = numerator / denominator
+    overrides = [f"task.prune_pattern='{denominator - numerator}:{denominator}'"]
+    (run,) = planned(methods=["mpi"], sparsities=[sparsity], seeds=[1], overrides=overrides)
+    _, named, *_ = run.name.split("-")
+    (option,) = [o for o in run.options if o.startswith("task.sparsity=")]
+    assert float(named) == float(option.split("=")[1]) == sparsity
+    assert parse([option])[0].value() == sparsity
+
+
+def test_a_run_is_known_by_all_that_decides_its_weights(tmp_path):
+    """And by nothing else: a comment in a recipe, or another method's preset, changes nothing."""
+    recipes = tmp_path / "recipes"
+    subprocess.run(["cp", "-r", RECIPES, recipes], check=True)
+
+    def edited(file: str, old: str, new: str) -> set:
+        path = recipes / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        try:
+            return names(recipes=recipes)
+        finally:
+            path.write_text(text)
+
+    before = names()
+    assert names(recipes=recipes) == before
+    assert edited("mini.yaml", "task:", "# a comment\ntask:") == before
+    assert not edited("finetuning/ctc.yaml", "adam_eps: 1e-08", "adam_eps: 1e-07") & before
+    assert not names(version="2") & before
+    changed = before - edited(
+        "method/parp_p.yaml", "initial_sparsity: 0.1", "initial_sparsity: 0.2"
+    )
+    assert changed == {name for name in before if name.startswith("parp_p")}
+    changed = before - edited(
+        "method/dense.yaml", "sparsity: 0.0", "sparsity: 0.0\n  min_sample_size: 9"
+    )
+    # OMP and IMP build on the dense model.
+    assert changed == {name for name in before if name.split("-")[0] in ("dense", "omp", "imp")}
+
+
+def test_masks_cover_what_the_trainings_prune():
+    overrides = parse(["task.prune_scope='re:layers\\.1'", "task.prune_bias=false"])
+    task = compose(RECIPES, "mini", overrides, PRESETS)["omp"]["task"]
+    assert mask_options(task) == ["--scope=re:layers\\.1", "--pattern=global", "--no-bias"]
+    assert value_of(overrides, "task.prune_bias", True) is False
+
+
+PATHS = [
+    "/data/two words",
+    "/data/lr=0.1",
+    "/data/a,b",
+    "/data/st(1)",
+    "/data/it's",
+    '/data/"quoted"',
+    "/data/[a]#:;&|*?!~ü",
+    "/data/back\\slash",
+    "/data/ends with\\",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_reach_hydra_as_they_are(path):
+    assert parse([hydra_option("task.data", Path(path))])[0].value() == path
+
+
+@pytest.mark.parametrize("character", ["{", "}", "$", "\n"])
+def test_paths_that_would_change_are_refused(character):
+    with pytest.raises(ValueError, match=r"task.data is .*: expected a path without"):
+        hydra_option("task.data", Path(f"/data/a{character}b"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("template", ["{data}", '"{data}"', "'{data}'", '"{data}/x"', "a\\ {data}"])
+def test_paths_reach_the_shell_as_they_are(path, template):
+    (word,) = shlex.split(fill(template, {"data": path}))
+    assert word == template.strip("\"'").replace("\\", "").replace("{data}", path)
+
+
+def test_the_rest_of_the_command_stays():
+    command = "python {repository}/x.py {source} {data} && echo ${HOME} '{other}'"
+    filled = fill(command, {"repository": "/r", "source": "/a b", "data": "/d"})
+    assert filled == "python /r/x.py '/a b' /d && echo ${HOME} '{other}'"

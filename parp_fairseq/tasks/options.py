@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 class ParpConfig(AudioFinetuningConfig):
     """The options of ``audio_finetuning``, and those of pruning."""
 
+    method: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "name of the method that the other options make up, set by the presets "
+            "(+method=dense, rp, mpi, omp, imp, parp or parp_p): options that contradict it are an "
+            "error. Not given: the options alone decide, and by default they are those of PARP"
+        },
+    )
     sparsity: float = field(
         default=0.5,
         metadata={
@@ -189,7 +197,7 @@ def require_unchanged(cfg: ParpConfig, pruner: Pruner, before: Mapping[str, Any]
             if saved is None or Mask.from_state_dict(saved) == pruner.initial_mask:
                 continue
             value = f"{value} with another mask than {found} had"
-        elif found == value:
+        elif found == value or name == "method":  # only a name
             continue
         raise ValueError(
             f"task.{name} is {value!r}, but the run to be resumed has {found!r}: set it back, or "

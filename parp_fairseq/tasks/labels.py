@@ -97,7 +97,7 @@ def _require_manifest(manifest: Path, cfg: Any, shortest: int) -> int:
         number, audio = missing[0]
         raise FileNotFoundError(
             f"manifest {manifest}, line {number}: audio file {audio} does not exist"
-            f"{_and_others(len(missing) - 1, len(lines) - 1)}"
+            f"{_and_others(len(missing) - 1)}"
         )
     _require_audio(manifest, clips, cfg, shortest)
     return len(lines) - 1
@@ -113,12 +113,12 @@ def _require_audio(manifest: Path, clips: List[Clip], cfg: Any, shortest: int) -
         clip, fault = bad[0]
         raise ValueError(
             f"manifest {manifest}, line {clip.line}: {clip.path}: {fault}"
-            f"{_and_others(len(bad) - 1, len(clips))}"
+            f"{_and_others(len(bad) - 1)}"
         )
 
 
-def _and_others(others: int, total: int) -> str:
-    return f" ({others} other files of {total} are bad, too)" if others else ""
+def _and_others(number: int) -> str:
+    return f", and {number} more like it" if number else ""
 
 
 def _require_symbols(labels: Path, lines: List[str], dictionary: Dictionary) -> None:

@@ -40,8 +40,11 @@ class Stop:
         It would validate first, which may take longer than there is time. So it does only where a
         validation is due after this update anyway, as the resumed run will not come back to it.
         """
-        interval = config.dataset.validate_interval_updates
-        is_due = end_of_epoch or (interval > 0 and update % interval == 0)
+        intervals = (  # fairseq validates before it saves, too
+            config.dataset.validate_interval_updates,
+            config.checkpoint.save_interval_updates,
+        )
+        is_due = end_of_epoch or any(n > 0 and update % n == 0 for n in intervals)
         config.optimization.stop_time_hours = _DEADLINE_PASSED
         if not is_due:
             config.dataset.disable_validation = True

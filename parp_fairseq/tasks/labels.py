@@ -11,6 +11,7 @@ from typing import Any, List, Optional
 
 from fairseq.data import Dictionary
 from fairseq.distributed import utils as distributed_utils
+from omegaconf import OmegaConf
 
 from .audio_headers import Clip, find_bad_clips
 from .corpora import corpora_of
@@ -21,6 +22,18 @@ logger = logging.getLogger(__name__)
 WORD_END = "|"
 # First words of the Unicode names of letters that are written without spaces between words.
 _WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+def require_data(cfg: Any) -> None:
+    """Raise ValueError where ``task.data`` is not given; whether it exists is seen when it is read.
+
+    A recipe leaves it open with ``???``, which fairseq 0.12.3 reads as null.
+    """
+    is_missing = OmegaConf.is_config(cfg) and OmegaConf.is_missing(cfg, "data")
+    if is_missing or cfg.data is None:
+        raise ValueError(
+            "task.data is not given, expected the folder with the manifests, labels and dictionary"
+        )
 
 
 def require_split(

@@ -26,7 +26,7 @@ from .audio_headers import shortest_clip
 from .corpora import options_for
 from .dictionary import load_dictionary, require_same_dictionary
 from .identity import config_of_run, identity_of
-from .labels import require_split
+from .labels import require_data, require_split
 from .master_weights import all_masters, master_weights, restore_masters
 from .options import (
     ParpConfig,
@@ -69,6 +69,7 @@ class ParpTask(AudioFinetuningTask):
         super().__init__(cfg)
         report_in_one_line()
         with refusals():  # options out of range are reported before anything is loaded
+            require_data(cfg)
             build_schedule(cfg)
             require_method(pruning_options(cfg))
         self.pruner: Optional[Pruner] = None

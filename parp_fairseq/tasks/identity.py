@@ -93,8 +93,18 @@ def identity_of(cfg: Any, options: Mapping[str, Any]) -> Dict[str, Any]:
     return json.loads(json.dumps(identity, default=str))  # as it will be read from a checkpoint
 
 
+def identity_in(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The identity in what a checkpoint holds beside its weights.
+
+    Checkpoints of the first releases tell only the options of pruning.
+    """
+    if "identity" in metadata:
+        return metadata["identity"]
+    return {f"task.{name}": value for name, value in metadata["options"].items()}
+
+
 def require_same_run(
-    identity: Mapping[str, Any], before: Mapping[str, Any], checkpoint: Path
+    identity: Mapping[str, Any], before: Mapping[str, Any], checkpoint: Any
 ) -> None:
     """Raise ValueError where a run is not the one that wrote ``checkpoint``; name what differs.
 
@@ -121,7 +131,7 @@ def require_same_run(
         _compare_batches(identity["batch"], before["batch"], checkpoint, remedy)
 
 
-def _compare_batches(now: Mapping, before: Mapping, checkpoint: Path, remedy: str) -> None:
+def _compare_batches(now: Mapping, before: Mapping, checkpoint: Any, remedy: str) -> None:
     """The number of ranks may change: with update_freq, so that their product stays, or without."""
     products = [[freq * one["ranks"] for freq in one["update_freq"]] for one in (now, before)]
     if products[0] == products[1]:

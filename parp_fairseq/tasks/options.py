@@ -177,34 +177,6 @@ def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
     return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
 
 
-def require_unchanged(cfg: ParpConfig, pruner: Pruner, before: Mapping[str, Any]) -> None:
-    """Check the options of a run that is resumed.
-
-    A mask file is compared by its content; it may have moved.
-
-    Args:
-        cfg: the options of now.
-        pruner: their pruner, before it has loaded anything.
-        before: what the checkpoint holds beside the weights.
-
-    Raises:
-        ValueError: an option of pruning, or the mask in the mask file, is another one.
-    """
-    for name, value in pruning_options(cfg).items():
-        found = before["options"].get(name, value)
-        if name == "mask_file" and value and found:
-            saved = before.get("pruner", {}).get("initial_mask")
-            if saved is None or Mask.from_state_dict(saved) == pruner.initial_mask:
-                continue
-            value = f"{value} with another mask than {found} had"
-        elif found == value or name == "method":  # only a name
-            continue
-        raise ValueError(
-            f"task.{name} is {value!r}, but the run to be resumed has {found!r}: set it back, or "
-            "start a new run from its weights with checkpoint.reset_optimizer=true"
-        )
-
-
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     """The pruner of ``model`` that the options describe.
 

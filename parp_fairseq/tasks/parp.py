@@ -25,16 +25,10 @@ from .agreement import failing_together, require_agreement, require_same_start
 from .audio_headers import shortest_clip
 from .corpora import options_for
 from .dictionary import load_dictionary, require_same_dictionary
-from .identity import config_of_run, identity_of
+from .identity import config_of_run, identity_in, identity_of, require_same_run
 from .labels import require_data, require_split
 from .master_weights import all_masters, master_weights, restore_masters
-from .options import (
-    ParpConfig,
-    build_pruner,
-    build_schedule,
-    pruning_options,
-    require_unchanged,
-)
+from .options import ParpConfig, build_pruner, build_schedule, pruning_options
 from .presets import require_method
 from .prune_log import PruneLog
 from .recovery import mend_last_checkpoint
@@ -260,7 +254,7 @@ class ParpTask(AudioFinetuningTask):
         self.model.masters = all_masters(optimizer)
         resumes = update_num > 0 and resumable is not None
         if resumes:
-            require_unchanged(self.cfg, self.pruner, resumable)
+            require_same_run(self.identity, identity_in(resumable), "the loaded checkpoint")
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
                 self.pruner.load(resumable["pruner"], masters)

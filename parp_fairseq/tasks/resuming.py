@@ -16,7 +16,7 @@ from fairseq.file_io import PathManager
 from parp_fairseq.models.parp_wav2vec_ctc import METADATA_KEY
 from parp_fairseq.pruning.plain_file import load_plain
 
-from .identity import require_same_run
+from .identity import identity_in, require_same_run
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +84,7 @@ def require_resumable(former: Former, identity: Mapping[str, Any], config: Any) 
             "of stock fairseq, or a tool dropped the metadata of its weights), so its run cannot "
             f"be resumed: {_RESET}"
         )
-    before = former.metadata.get("identity") or {
-        f"task.{name}": value for name, value in former.metadata["options"].items()
-    }
-    require_same_run(identity, before, former.path)
+    require_same_run(identity, identity_in(former.metadata), former.path)
     if not former.has_optimizer and not has_finished(former, config.optimization):
         raise ValueError(
             f"checkpoint {former.path} of update {former.updates} holds no state of the optimizer "

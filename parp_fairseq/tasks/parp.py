@@ -142,9 +142,12 @@ class ParpTask(AudioFinetuningTask):
         return Path(folder) / f"dict.{self.cfg.labels}.txt"
 
     def load_target_dictionary(self):
-        if not self.cfg.labels:
-            raise ValueError("task.labels is null: expected the suffix of the label files, as ltr")
-        return load_dictionary(self.dictionary_file)
+        with refusals():
+            if not self.cfg.labels:
+                raise ValueError(
+                    "task.labels is null: expected the suffix of the label files, as ltr"
+                )
+            return load_dictionary(self.dictionary_file)
 
     def load_state_dict(self, state_dict: Dict[str, Any]):
         """Take up what a checkpoint holds; not called on resume, where fairseq leaves it out."""

@@ -31,9 +31,12 @@ def test_fairseq_hydra_train(corpus, encoder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    # The first line is Hydra's; that refusal is of the first update, with a thread prefetching.
-    assert "Error executing job" in lines_of(done)[-2]
-    assert lines_of(done)[-1].startswith("sparsity 0.999 leaves nothing of ")
+    # Hydra's are the lines before and after it. The refusal is of the first update, while a thread
+    # prefetches batches.
+    before, told, after = lines_of(done)[-3:]
+    assert before.startswith("Error executing job")
+    assert told.startswith("sparsity 0.999 leaves nothing of ")
+    assert "HYDRA_FULL_ERROR" in after
     assert not list(tmp_path.rglob("*.pt"))
 
 

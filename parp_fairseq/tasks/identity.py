@@ -9,6 +9,7 @@ A digest costs about a second for each gigabyte, once at the start.
 
 import json
 import logging
+from argparse import Namespace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
@@ -52,6 +53,7 @@ _TASK = (
     "labels sample_rate normalize enable_padding max_sample_size min_sample_size num_batch_buckets "
     "text_compression_level multi_corpus_keys multi_corpus_sampling_weights binarized_dataset"
 )
+_LEGACY = ("_name", "momentum", "weight_decay")
 _LABELS_OF_METHODS = ("method", "mask_file")  # a name, and a path: neither decides a weight
 
 # What stands for the content of a file: how it is called, and the option that names it.
@@ -155,7 +157,10 @@ def _deciding_options(config: Mapping[str, Any]) -> Iterator[Tuple[str, Any]]:
     for name in _TASK.split():
         yield f"task.{name}", config["task"].get(name)
     for section, free in FREE.items():
-        for name, value in (config.get(section) or {}).items():
+        options = config.get(section) or {}
+        if isinstance(options, Namespace):  # of SGD and others without a dataclass: all arguments
+            options = {name: getattr(options, name, None) for name in _LEGACY}
+        for name, value in options.items():
             if name not in free.split():
                 yield f"{section}.{name}", value
     yield (

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 EXTRAS := data,phones,plot,study,test
 
-.PHONY: help venv demo test test-slow lint bench clean
+.PHONY: help venv demo test test-slow test-lowest lint bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
@@ -18,6 +18,14 @@ test: $(VENV)/.installed  ## run the tests, a process for each core
 
 test-slow: $(VENV)/.installed  ## run the tests that take minutes each
 	$(BIN)/pytest -m slow
+
+test-lowest:  ## run the tests with the lowest versions that setup.py allows, in .venv-lowest/
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install --quiet "pip<24.1" "setuptools>=64" wheel
+	grep -oE '"[a-zA-Z_-]+>=[0-9.]+' setup.py | sed 's/"//; s/>=/==/' > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install --constraint .venv-lowest/lowest.txt --no-build-isolation ".[$(EXTRAS)]"
+	rm -rf build *.egg-info
+	.venv-lowest/bin/pytest
 
 lint: $(VENV)/.installed  ## check the style
 	$(BIN)/ruff check .

@@ -1,7 +1,13 @@
 """PARP for fairseq: sparse subnetworks of wav2vec 2.0, found while finetuning.
 
-Load it with ``--user-dir parp_fairseq`` or ``common.user_dir=parp_fairseq``; fairseq then imports
-``parp_fairseq.tasks`` and ``parp_fairseq.models`` by itself. ``parp_fairseq.pruning`` needs torch.
+fairseq's programs load the plugin with ``--user-dir parp_fairseq`` or
+``common.user_dir=parp_fairseq``. In a script of your own, ``import parp_fairseq`` is enough: the
+task ``parp`` and the model ``parp_wav2vec_ctc`` are registered as soon as fairseq is imported too.
+``parp_fairseq.pruning`` needs torch only.
 """
 
+from .registration import register_with_fairseq
+
 __version__ = "0.1.0"
+
+register_with_fairseq()

@@ -1,6 +1,6 @@
-"""fairseq-hydra-train, killed with SIGKILL inside the n-th of what MOMENT names.
+"""fairseq-hydra-train, sent SIGNAL (as KILL or TERM) inside the n-th of what MOMENT names.
 
-usage: python killed_run.py MOMENT N [arguments of fairseq-hydra-train]
+usage: python killed_run.py SIGNAL MOMENT N [arguments of fairseq-hydra-train]
 """
 
 import io
@@ -44,6 +44,7 @@ MOMENTS = {
     "optimizer step": ("fairseq.optim.adam.FairseqAdam", "step", nothing),
 }
 
+number = signal.Signals["SIG" + sys.argv.pop(1)]
 moment, left = sys.argv.pop(1), int(sys.argv.pop(1))
 owner_name, name, begin = MOMENTS[moment]
 original = None
@@ -54,7 +55,7 @@ def count_down(*args, **kwargs):
     left -= 1
     if left == 0:
         begin(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
     return original(*args, **kwargs)
 
 

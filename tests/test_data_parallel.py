@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq.distributed import utils as distributed_utils
-from fairseq_runs import make_trainer, training_config
+from fairseq_runs import finetune, make_trainer, training_config
 from torch import distributed, multiprocessing
 
 from parp_fairseq.pruning import Mask
@@ -144,3 +144,52 @@ def test_a_rank_without_memory_to_prune_stops_all(corpus, encoder, tmp_path, whe
     assert f"pruning failed on ranks [1]: the run stops on all ranks at update {update}" == alone
     assert f"this one has no memory left at update {update}" in failed
     assert "out of memory" not in failed  # fairseq would go on with the next batch
+
+
+def begin_with_own_folders(rank, rendezvous, folder, data, encoder):
+    """Rank 0 finds a checkpoint in its save_dir, rank 1 finds none in its own."""
+    import conftest  # noqa: F401
+    from fairseq import checkpoint_utils
+    from test_training import run
+
+    cfg = training_config(
+        data, encoder, Path(folder) / f"own{rank}", load_checkpoint_on_all_dp_ranks=True, **CERTAIN
+    )
+    join(cfg, rank, rendezvous)
+    trainer = make_trainer(cfg)
+    checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
+    try:
+        run(trainer, 1)
+    except ValueError as error:
+        (Path(folder) / f"rank{rank}.txt").write_text(str(error))
+
+
+def test_a_checkpoint_that_one_rank_does_not_see_stops_all(corpus, encoder, tmp_path):
+    cfg = training_config(corpus, encoder, tmp_path / "own0", **{**CERTAIN, "max_update": 2})
+    finetune(cfg)
+    two_ranks(begin_with_own_folders, tmp_path, corpus, encoder)
+    for rank in range(2):
+        message = (tmp_path / f"rank{rank}.txt").read_text()
+        assert "rank 0: update 2, resumed" in message
+        assert "rank 1: update 0, begun anew" in message
+        assert "checkpoint.save_dir must be a folder that all nodes share" in message
+
+
+def refuse_on_one(rank, rendezvous, folder):
+    import conftest  # noqa: F401
+
+    from parp_fairseq.tasks.refusals import Refusal, refusals
+
+    distributed.init_process_group("gloo", init_method=rendezvous, world_size=2, rank=rank)
+    try:
+        with refusals():
+            if rank == 1:
+                raise ValueError("task.data is bad here")
+    except Refusal as error:
+        (Path(folder) / f"rank{rank}.txt").write_text(str(error))
+
+
+def test_a_refusal_on_one_rank_stops_all(tmp_path):
+    two_ranks(refuse_on_one, tmp_path)
+    messages = [(tmp_path / f"rank{rank}.txt").read_text() for rank in range(2)]
+    assert messages == ["rank 1 stopped the run: task.data is bad here", "task.data is bad here"]

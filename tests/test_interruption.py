@@ -1,4 +1,4 @@
-"""Promise 4 under SIGKILL: a run killed anywhere and started again ends as one left alone."""
+"""Promise 4: a run that a signal ended anywhere, started again, ends as one left alone."""
 
 import os
 import subprocess
@@ -71,8 +71,23 @@ def undisturbed(data, encoder, tmp_path_factory):
 )
 def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, moment, n):
     args = arguments(data, encoder, tmp_path)
-    killed = run([HERE / "killed_run.py", moment, n], args)
+    killed = run([HERE / "killed_run.py", "KILL", moment, n], args)
     assert killed.returncode == -9, killed.stdout + killed.stderr
+    go_on(args, tmp_path, undisturbed)
+
+
+# In the 7th update nothing is due; after the 8th there is a validation, and a save.
+@pytest.mark.parametrize("n", [7, pytest.param(8, marks=pytest.mark.slow)])
+def test_sigterm_saves_and_ends(data, encoder, undisturbed, tmp_path, n):
+    args = arguments(data, encoder, tmp_path)
+    told = run([HERE / "killed_run.py", "TERM", "update", n], args)
+    assert told.returncode == -15, told.stdout + told.stderr
+    assert f"SIGTERM: the run ends at update {n}; start it again to go on" in told.stdout
+    assert load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == n
+    go_on(args, tmp_path, undisturbed)
+
+
+def go_on(args, tmp_path, undisturbed):
     again = run(["-m", "fairseq_cli.hydra_train"], args)
     assert again.returncode == 0, again.stdout + again.stderr
 

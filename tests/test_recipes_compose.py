@@ -105,6 +105,7 @@ def expected_task(recipe: str, method: Optional[str]) -> dict[str, Any]:
         "normalize": recipe in NORMALIZED,
         **TASK_DEFAULTS,
         "prune_interval_epochs": epochs,
+        "method": method,
         **METHODS.get(method, {}),
     }
 

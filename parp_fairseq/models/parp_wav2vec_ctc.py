@@ -12,7 +12,7 @@ from parp_fairseq.pruning.scope import encoder_name
 
 from .reproducible_masking import generator_state, make_masking_reproducible
 
-_METADATA_KEY = "parp"
+METADATA_KEY = "parp"
 
 
 @dataclass
@@ -33,6 +33,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
     Attributes:
         pruner: prunes this network while it is trained; None in evaluation.
         options: the task's pruning options, which checkpoints remember.
+        identity: all that decides the weights of the run, which checkpoints remember too.
         masters: float32 copies that the optimizer keeps of all weights; checkpoints hold them too.
         resumable: what the last loaded checkpoint holds beside the weights; None if nothing.
     """
@@ -41,6 +42,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
         super().__init__(cfg, w2v_encoder)
         self.pruner: Optional[Pruner] = None
         self.options: Dict[str, Any] = {}
+        self.identity: Dict[str, Any] = {}
         self.masters: List[Tensor] = []
         self.resumable: Optional[Dict[str, Any]] = None
         make_masking_reproducible(w2v_encoder.w2v_model)
@@ -54,7 +56,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
 
     def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
         if self.pruner is not None:
-            self.resumable = local_metadata.get(_METADATA_KEY)
+            self.resumable = local_metadata.get(METADATA_KEY)
 
 
 def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata) -> None:
@@ -63,6 +65,7 @@ def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata)
     resumable = {
         "generator": generator_state(),
         "options": model.options,
+        "identity": model.identity,
         "masters": [master.cpu() for master in model.masters],
     }
     if model.pruner.prunes:
@@ -72,4 +75,4 @@ def _make_sparse(model: ParpWav2VecCtc, state_dict, prefix: str, local_metadata)
             if name in mask:  # one at a time to the CPU: a GPU has no room for two networks
                 state_dict[key] = state_dict[key].cpu().masked_fill(~mask[name].cpu(), 0)
         resumable["pruner"] = model.pruner.state_dict(mask)
-    local_metadata[_METADATA_KEY] = resumable
+    local_metadata[METADATA_KEY] = resumable

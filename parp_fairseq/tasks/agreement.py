@@ -1,13 +1,15 @@
 """Agreement: all ranks of a data-parallel run have the same mask, or all of them stop."""
 
 from contextlib import contextmanager
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
 from torch import distributed
 
 from parp_fairseq.pruning import Mask
+
+from .refusals import Refusal
 
 
 def require_agreement(mask: Mask, device: torch.device) -> None:
@@ -67,3 +69,26 @@ def _gather(number: int, device: torch.device) -> List[int]:
     group = distributed_utils.get_data_parallel_group()
     mine = torch.tensor([number], dtype=torch.int64, device=device)
     return distributed_utils.all_gather(mine, group, return_tensor=True).view(-1).tolist()
+
+
+def require_same_start(updates: int, resumed: bool, mask: Optional[Mask]) -> None:
+    """Compare over all ranks how they begin: every path of the first update comes here.
+
+    Raises:
+        Refusal: they differ, on all ranks; the message names what each rank has.
+    """
+    if not distributed.is_initialized():
+        return
+    mine = (updates, resumed, mask and mask.digest())
+    starts = [None] * distributed.get_world_size()
+    distributed.all_gather_object(starts, mine)
+    if len(set(starts)) == 1:
+        return
+    told = "; ".join(
+        f"rank {rank}: update {done}, {'resumed' if goes_on else 'begun anew'}, mask {digest}"
+        for rank, (done, goes_on, digest) in enumerate(starts)
+    )
+    raise Refusal(
+        f"the ranks do not begin alike ({told}): checkpoint.save_dir must be a folder that all "
+        "nodes share, and model.w2v_path the same file"
+    )

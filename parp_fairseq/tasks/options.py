@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 class ParpConfig(AudioFinetuningConfig):
     """The options of ``audio_finetuning``, and those of pruning."""
 
+    method: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "name of the method that the other options make up, set by the presets "
+            "(+method=dense, rp, mpi, omp, imp, parp or parp_p): options that contradict it are an "
+            "error. Not given: the options alone decide, and by default they are those of PARP"
+        },
+    )
     sparsity: float = field(
         default=0.5,
         metadata={
@@ -167,34 +175,6 @@ def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
     if schedule.grows:
         options["ramp_updates"] = schedule.ramp_updates
     return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
-
-
-def require_unchanged(cfg: ParpConfig, pruner: Pruner, before: Mapping[str, Any]) -> None:
-    """Check the options of a run that is resumed.
-
-    A mask file is compared by its content; it may have moved.
-
-    Args:
-        cfg: the options of now.
-        pruner: their pruner, before it has loaded anything.
-        before: what the checkpoint holds beside the weights.
-
-    Raises:
-        ValueError: an option of pruning, or the mask in the mask file, is another one.
-    """
-    for name, value in pruning_options(cfg).items():
-        found = before["options"].get(name, value)
-        if name == "mask_file" and value and found:
-            saved = before.get("pruner", {}).get("initial_mask")
-            if saved is None or Mask.from_state_dict(saved) == pruner.initial_mask:
-                continue
-            value = f"{value} with another mask than {found} had"
-        elif found == value:
-            continue
-        raise ValueError(
-            f"task.{name} is {value!r}, but the run to be resumed has {found!r}: set it back, or "
-            "start a new run from its weights with checkpoint.reset_optimizer=true"
-        )
 
 
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:

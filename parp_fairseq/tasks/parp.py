@@ -5,7 +5,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -20,19 +20,22 @@ from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner
 
-from .agreement import failing_together, require_agreement
+from . import prefetching  # noqa: F401  (ends fairseq's threads before the interpreter)
+from .agreement import failing_together, require_agreement, require_same_start
+from .audio_headers import shortest_clip
 from .corpora import options_for
-from .labels import load_dictionary, require_split
+from .dictionary import load_dictionary, require_same_dictionary
+from .identity import config_of_run, identity_in, identity_of, require_same_run
+from .labels import require_data, require_split
 from .master_weights import all_masters, master_weights, restore_masters
-from .options import (
-    ParpConfig,
-    build_pruner,
-    build_schedule,
-    pruning_options,
-    require_unchanged,
-)
+from .options import ParpConfig, build_pruner, build_schedule, pruning_options
+from .presets import require_method
 from .prune_log import PruneLog
 from .recovery import mend_last_checkpoint
+from .refusals import refusals, report_in_one_line
+from .resuming import end_before_training, find_former, has_finished, require_resumable
+from .signals import Stop, was_told_to_stop
+from .supported import require_supported, require_supported_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,11 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-class RefusedError(ValueError, RuntimeError):
-    """A ValueError of the first update. Of all but RuntimeErrors fairseq saves a ``crash.pt``."""
+def _convolutions(model):
+    """(channels, width, stride) of each convolution of the encoder's feature extractor."""
+    layers = model.w2v_encoder.w2v_model.feature_extractor.conv_layers
+    convolutions = [layer[0] for layer in layers]
+    return [(conv.out_channels, conv.kernel_size[0], conv.stride[0]) for conv in convolutions]
 
 
 @register_task("parp", dataclass=ParpConfig)
@@ -55,9 +61,17 @@ class ParpTask(AudioFinetuningTask):
 
     def __init__(self, cfg: ParpConfig):
         super().__init__(cfg)
-        build_schedule(cfg)  # options out of range are reported before anything is loaded
+        report_in_one_line()
+        with refusals():  # options out of range are reported before anything is loaded
+            require_data(cfg)
+            build_schedule(cfg)
+            require_method(pruning_options(cfg))
         self.pruner: Optional[Pruner] = None
         self.prune_log: Optional[PruneLog] = None
+        self.identity: Dict[str, Any] = {}
+        self.stop: Optional[Stop] = None
+        self.shortest_clip = 400  # samples, of wav2vec 2.0; the model at hand may need others
+        self.train_batches = None
         self.epoch = 1
         self.has_begun = False
 
@@ -78,33 +92,79 @@ class ParpTask(AudioFinetuningTask):
 
     def build_model(self, model_cfg, from_checkpoint: bool = False):
         trains = not from_checkpoint  # evaluation loads a network that is pruned already
-        require_ctc(model_cfg)
-        require_encoder(model_cfg)
-        if trains:
-            self._require_supported_parallelism()
-            if distributed_utils.get_global_rank() == 0:
-                mend_last_checkpoint(Path(self.cfg.save_dir))
+        config = config_of_run(self.cfg) if trains else None
+        with refusals():
+            require_ctc(model_cfg)
+            require_encoder(model_cfg)
+            if trains:
+                self._require_supported_parallelism()
+            if config is not None:
+                require_supported(config)
         model = super().build_model(model_cfg, from_checkpoint)
+        self.shortest_clip = shortest_clip(_convolutions(model))
         if trains:
-            if not isinstance(model, ParpWav2VecCtc):
-                raise ValueError(
-                    f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
-                )
-            self.model = model
-            self.pruner = model.pruner = build_pruner(self.cfg, model)
-            self.prune_log = PruneLog(self.pruner)
-            model.options = pruning_options(self.cfg)
+            with refusals():
+                if not isinstance(model, ParpWav2VecCtc):
+                    raise ValueError(
+                        f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
+                    )
+                self.model = model
+                self.pruner = model.pruner = build_pruner(self.cfg, model)
+                self.prune_log = PruneLog(self.pruner)
+                model.options = pruning_options(self.cfg)
+                self.identity = model.identity = identity_of(self.cfg, model.options)
+            self._judge_former_run(config)
+            self.stop = Stop()
         return model
 
-    def load_target_dictionary(self):
-        if not self.cfg.labels:
-            raise ValueError("task.labels is null: expected the suffix of the label files, as ltr")
+    def _judge_former_run(self, config) -> None:
+        """Refuse a checkpoint that this run cannot go on from, and end a run that is finished."""
+        if was_told_to_stop():
+            raise SystemExit("SIGTERM ended the run before this one")
+        with refusals():
+            if distributed_utils.get_global_rank() == 0:
+                mend_last_checkpoint(Path(self.cfg.save_dir))
+        former = None
+        with refusals():  # after rank 0 has mended it
+            if config is not None:
+                former = find_former(config.checkpoint)
+            if former is not None:
+                require_same_dictionary(
+                    self.dictionary_file, self.target_dictionary, former.dictionary, former.path
+                )
+                require_resumable(former, self.identity, config)
+        if former is not None and has_finished(former, config.optimization):
+            end_before_training(former, config)
+
+    @property
+    def dictionary_file(self) -> Path:
         folder = getattr(self.cfg, "target_dictionary", None) or self.cfg.data
-        return load_dictionary(Path(folder) / f"dict.{self.cfg.labels}.txt")
+        return Path(folder) / f"dict.{self.cfg.labels}.txt"
+
+    def load_target_dictionary(self):
+        with refusals():
+            if not self.cfg.labels:
+                raise ValueError(
+                    "task.labels is null: expected the suffix of the label files, as ltr"
+                )
+            return load_dictionary(self.dictionary_file)
+
+    def load_state_dict(self, state_dict: Dict[str, Any]):
+        """Take up what a checkpoint holds; not called on resume, where fairseq leaves it out."""
+        with refusals():
+            if self.cfg.labels and self.dictionary_file.is_file():  # else there is no such data
+                ours = load_dictionary(self.dictionary_file)
+                theirs = state_dict.get("target_dictionary")
+                require_same_dictionary(self.dictionary_file, ours, theirs, "the checkpoint")
+        super().load_state_dict(state_dict)
 
     def load_dataset(self, split: str, task_cfg=None, **kwargs):
-        cfg = options_for(split, task_cfg or self.cfg, self._trains_on(split))
-        require_split(Path(self.cfg.data), split, cfg, self.target_dictionary)
+        with refusals():
+            cfg = options_for(split, task_cfg or self.cfg, self._trains_on(split))
+            require_split(
+                Path(self.cfg.data), split, cfg, self.target_dictionary, self.shortest_clip,
+                self._trains_on(split),
+            )  # fmt: skip
         super().load_dataset(split, cfg, **kwargs)
 
     def _trains_on(self, split: str) -> bool:
@@ -139,17 +199,16 @@ class ParpTask(AudioFinetuningTask):
         # The first prune waits for the first update: only then is loaded what there is to load, and
         # the optimizer holds its own copies of the weights.
         if not self.has_begun:
-            try:
-                self._begin(optimizer, update_num)
-            except ValueError as error:
-                raise RefusedError(str(error)) from None
+            self._begin(optimizer, update_num)
         if self._prunes_before_epoch():
             self._prune(optimizer, update_num)
             self.pruner.pruned_in_epoch = self.epoch
         output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         if self.pruner.fixed:
             self.pruner.mask_gradients()
-        return output
+        loss, sample_size, logging_output = output
+        logging_output["_stop"] = int(self.stop.requested)
+        return loss, sample_size, logging_output
 
     def optimizer_step(self, optimizer, model, update_num: int):
         if not self._step(optimizer, model, update_num):
@@ -183,25 +242,32 @@ class ParpTask(AudioFinetuningTask):
         return self._adjusts and schedule.due_before_epoch(self.epoch, pruned_in)
 
     def _begin(self, optimizer, update_num: int) -> None:
+        with refusals():
+            require_supported_optimizer(optimizer)
+            resumed = self._resume_or_start(optimizer, update_num)
+        require_same_start(update_num, resumed, self.pruner.mask)
+        # Last of all: where memory runs out before, fairseq goes on, and it has to begin again.
+        self.model.resumable = None
+        self.has_begun = self.stop.training = True
+
+    def _resume_or_start(self, optimizer, update_num: int) -> bool:
+        """Returns whether a former run goes on."""
         resumable = self.model.resumable
         masters = master_weights(optimizer, self.pruner.params)
         self.model.masters = all_masters(optimizer)
-        if update_num > 0 and resumable is not None:
-            require_unchanged(self.cfg, self.pruner, resumable)
+        resumes = update_num > 0 and resumable is not None
+        if resumes:
+            require_same_run(self.identity, identity_in(resumable), "the loaded checkpoint")
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
                 self.pruner.load(resumable["pruner"], masters)
             restore_masters(optimizer, resumable["masters"])
         if self.pruner.prunes and not self.pruner.started:
-            with failing_together(self._device()):
-                self._start(masters)
-            require_agreement(self.pruner.mask, self._device())
+            self._start(masters)
             self.pruner.pruned_in_epoch = self.epoch
             self.prune_log.pruned(update_num)
         self.prune_log.update = update_num
-        # Last of all: where memory runs out before, fairseq goes on, and this has to run again.
-        self.model.resumable = None
-        self.has_begun = True
+        return resumes
 
     def _start(self, masters) -> None:
         try:
@@ -232,6 +298,10 @@ class ParpTask(AudioFinetuningTask):
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
+        if criterion.training and any(log.get("_stop", 0) for log in logging_outputs):
+            self.stop.end(
+                config_of_run(self.cfg), self.prune_log.update, self.train_batches.end_of_epoch()
+            )
         if criterion.training and self.pruner is not None and self.pruner.started:
             for name, value in self.prune_log.metrics().items():
                 metrics.log_scalar(name, value, weight=0, priority=600, round=4)
@@ -249,14 +319,16 @@ class ParpTask(AudioFinetuningTask):
             ValueError: an utterance would be left out of an evaluation.
         """
         if self.pruner is not None and dataset is self.datasets.get(self.cfg.train_subset):
-            return super().get_batch_iterator(dataset, *args, **kwargs)
+            self.train_batches = super().get_batch_iterator(dataset, *args, **kwargs)
+            return self.train_batches
         # fairseq 0.12.3 drops the last batch when its size is no multiple of this.
         kwargs["required_batch_size_multiple"] = 1
         # fairseq-generate is a single process, and yet takes a shard for each GPU that it sees.
         if not torch.distributed.is_initialized():
             kwargs.update(num_shards=1, shard_id=0)
         batches = super().get_batch_iterator(dataset, *args, **kwargs)
-        self._require_all_scored(dataset, batches)
+        with refusals():
+            self._require_all_scored(dataset, batches)
         return batches
 
     def _require_all_scored(self, dataset, batches) -> None:

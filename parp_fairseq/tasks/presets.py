@@ -1,0 +1,68 @@
+"""Methods: what the options of each must be, so that a run is what its preset says.
+
+``+method=NAME`` sets ``task.method`` and the options below it. An option given on the command line
+wins over the preset, and might turn the run into another method under the same name.
+"""
+
+from typing import Any, Callable, Mapping, NamedTuple
+
+
+class Allowed(NamedTuple):
+    """Which values of an option a method allows."""
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+def _equal(value: Any) -> Allowed:
+    return Allowed(lambda found: found == value, _as_yaml(value))
+
+
+def _as_yaml(value: Any) -> str:
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
+
+
+_GIVEN_FILE = Allowed(lambda found: bool(found), "a mask file (parp mask makes one)")
+_FIXED_FROM_FILE = {"adjust": _equal(False), "mask_file": _GIVEN_FILE}
+
+METHODS: Mapping[str, Mapping[str, Allowed]] = {
+    "dense": {"sparsity": Allowed(lambda found: found == 0, "0"), "mask_file": _equal(None)},
+    "rp": {
+        "prune_criterion": _equal("random"),
+        "adjust": _equal(False),
+        "mask_file": _equal(None),
+    },
+    "mpi": {
+        "prune_criterion": _equal("magnitude"),
+        "adjust": _equal(False),
+        "mask_file": _equal(None),
+    },
+    "omp": _FIXED_FROM_FILE,
+    "imp": _FIXED_FROM_FILE,
+    "parp": {"adjust": _equal(True), "initial_sparsity": _equal(None)},
+    "parp_p": {
+        "adjust": _equal(True),
+        "initial_sparsity": Allowed(lambda found: found is not None, "a sparsity to begin with"),
+    },
+}
+
+
+def require_method(options: Mapping[str, Any]) -> None:
+    """Raise ValueError where ``options``, of the task, contradict their ``method``.
+
+    Without a method nothing is checked: the options alone say what the run is.
+    """
+    method = options["method"]
+    if method is None:
+        return
+    if method not in METHODS:
+        raise ValueError(f"task.method is {method!r}, expected null or one of {', '.join(METHODS)}")
+    for name, allowed in METHODS[method].items():
+        found = options[name]
+        if not allowed.holds(found):
+            raise ValueError(
+                f"task.{name} is {_as_yaml(found)}, but task.method is {method} (from "
+                f"+method={method}), which needs {allowed.expected}: leave out one of the two"
+            )

@@ -1,0 +1,48 @@
+"""fairseq-hydra-train -m over sparsity and seed: a folder for each run, which is not run twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from fairseq_runs import load
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def sweep(corpus, encoder, folder, *overrides):
+    command = [
+        sys.executable, "-m", "fairseq_cli.hydra_train", "-m", "--config-dir", RECIPES,
+        "--config-name", "mini", "+method=rp", f"task.data={corpus}", f"model.w2v_path={encoder}",
+        "task.normalize=false", "common.cpu=true", "dataset.num_workers=0",
+        "dataset.disable_validation=true", "optimization.max_update=1", f"hydra.sweep.dir={folder}",
+        *overrides,
+    ]  # fmt: skip
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+def test_a_sweep_over_sparsity_and_seed(corpus, encoder, tmp_path):
+    axes = ["task.sparsity=0.3,0.5", "common.seed=1,2"]
+    done = sweep(corpus, encoder, tmp_path, *axes)
+    assert done.returncode == 0, done.stderr
+    files = {path.parent.parent.name: path for path in tmp_path.rglob("checkpoint_last.pt")}
+    assert sorted(files) == [f"rp-{s}-seed{seed}" for s in (0.3, 0.5) for seed in (1, 2)]
+    for name, path in files.items():
+        options = load(path)["model"]._metadata[""]["parp"]["options"]
+        assert name.startswith(f"rp-{options['sparsity']}-")
+    one, two = (load(files[f"rp-0.5-seed{seed}"])["model"] for seed in (1, 2))
+    name = "w2v_encoder.w2v_model.encoder.layers.0.fc1.weight"
+    assert not torch.equal(one[name] == 0, two[name] == 0)
+
+    before = {path: path.stat().st_mtime_ns for path in files.values()}
+    again = sweep(corpus, encoder, tmp_path, *axes)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in files.values()} == before
+
+
+def test_seeds_that_share_a_folder_are_refused(corpus, encoder, tmp_path):
+    done = sweep(
+        corpus, encoder, tmp_path / "sweep", "common.seed=1,2", f"checkpoint.save_dir={tmp_path}"
+    )
+    assert done.returncode == 1
+    assert "common.seed is 2, but the run to be resumed has 1" in done.stderr

@@ -18,7 +18,7 @@ from parp_fairseq.decoding import GreedyCtcDecoder
 from parp_fairseq.models.encoder_file import require_ctc, require_encoder
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
-from parp_fairseq.pruning import Pruner
+from parp_fairseq.pruning import Pruner, coverage
 
 from . import prefetching  # noqa: F401  (ends fairseq's threads before the interpreter)
 from .agreement import failing_together, require_agreement, require_same_start
@@ -110,6 +110,8 @@ class ParpTask(AudioFinetuningTask):
                     )
                 self.model = model
                 self.pruner = model.pruner = build_pruner(self.cfg, model)
+                if self.pruner.prunes:
+                    logger.info(coverage(model, self.cfg.prune_scope, self.cfg.prune_bias))
                 self.prune_log = PruneLog(self.pruner)
                 model.options = pruning_options(self.cfg)
                 self.identity = model.identity = identity_of(self.cfg, model.options)

@@ -17,7 +17,7 @@ def folders_of(top, *patterns):
 
 RECIPES = folders_of("recipes", "*.yaml")
 # The mini corpus and its encoder are installed too.
-MANIFESTS = folders_of("manifests", "*.py", "*.ogg")
+MANIFESTS = folders_of("manifests", "*.py", "*.ogg", "*.pt")
 
 setup(
     name="parp_fairseq",
@@ -47,6 +47,8 @@ setup(
     ],
     extras_require={
         "data": ["regex>=2023.8.8", "soxr>=0.3"],
+        # k-means of manifests/unlabelled.py --targets; it brings scipy along.
+        "pretrain": ["scikit-learn>=1.3", "soxr>=0.3"],
         # espeakng-loader brings espeak-ng along, which is under the GPL, as phonemizer is.
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         # common.tensorboard_logdir and common.wandb_project of fairseq.

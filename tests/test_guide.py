@@ -26,7 +26,11 @@ pytest.importorskip("soxr", reason="the [data] extra is not installed")
 ROOT = Path(__file__).parents[1]
 FSDD = ROOT.parent / "shared" / "data" / "fsdd"
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-RUN_ELSEWHERE = {"docs/results.md", "docs/performance.md"}  # hours; make bench
+RUN_ELSEWHERE = {
+    "docs/results.md",  # hours
+    "docs/performance.md",  # make bench
+    "docs/pretraining.md",  # hours of speech; tests/test_unlabelled.py, tests/test_encoder_files.py
+}
 EXAMPLE_PATHS = re.compile(r"(?<![\w.])/(data|models|runs|masks)\b")
 
 # Small enough for a CPU and two updates.

@@ -125,6 +125,35 @@ def test_task_options_with_every_method(recipe: str) -> None:
         assert {**cfg, "task": None} == {**plain, "task": None}, method
 
 
+# Updates for which the authors froze the encoder of dense, OMP and IMP: 10,000 of these.
+FROZEN_UPDATES = 10_000
+PROTOCOLS = {"matched": 0, "as_published": FROZEN_UPDATES, "as_published_parp": 0}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocol_changes_what_is_frozen_and_nothing_else(protocol: str) -> None:
+    for recipe, method in (("librispeech_10m_base", "imp"), ("commonvoice_xlsr53", "parp_p"),
+                           ("fsdd", "dense")):  # fmt: skip
+        plain = composed(recipe, f"+method={method}")
+        cfg = composed(recipe, f"+method={method}", f"+protocol={protocol}")
+        share = cfg["model"]["freeze_share"]
+        assert round(share * 12_000) == PROTOCOLS[protocol]
+        assert {**cfg, "model": {**cfg["model"], "freeze_share": None}} == plain, method
+
+
+def test_protocols_are_those_of_the_table() -> None:
+    assert {path.stem for path in (RECIPES / "protocol").glob("*.yaml")} == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("share, updates", [(0.6667, 15_000), (0.5, 20_000)])
+def test_the_shares_that_the_preset_names_are_the_authors_updates(
+    share: float, updates: int
+) -> None:
+    text = (RECIPES / "protocol" / "as_published.yaml").read_text()
+    assert f"model.freeze_share={share}" in text
+    assert round(share * updates) == FROZEN_UPDATES
+
+
 @pytest.mark.parametrize("recipe", ROWS)
 def test_numbers_of_the_authors(recipe: str) -> None:
     cfg = composed(recipe)
@@ -161,6 +190,7 @@ def test_what_all_recipes_share(recipe: str) -> None:
         "final_dropout": dropout,
         "feature_grad_mult": 0.0,
         "freeze_finetune_updates": 0,
+        "freeze_share": None,
     }
     assert cfg["optimizer"] == {"_name": "adam", "adam_betas": "(0.9,0.98)", "adam_eps": 1e-8}
     assert cfg["lr_scheduler"] == {

@@ -15,16 +15,32 @@ def corpus_parser(
         source: help of SOURCE.
         metavar: name of SOURCE, if it is called otherwise.
     """
-    parser = argparse.ArgumentParser(
+    parser = _parser(description, epilog)
+    parser.add_argument("source", metavar=metavar, type=Path, help=source)
+    _add_dest(parser)
+    return parser
+
+
+def folders_parser(description: str, epilog: str, folder: str) -> argparse.ArgumentParser:
+    """A parser with the arguments FOLDER... and DEST; `folder` is the help of FOLDER."""
+    parser = _parser(description, epilog)
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help=folder)
+    _add_dest(parser)
+    return parser
+
+
+def _parser(description: str, epilog: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar=metavar, type=Path, help=source)
+
+
+def _add_dest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dest", metavar="DEST", type=Path, help="folder to write; made if it does not exist"
     )
-    return parser
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:

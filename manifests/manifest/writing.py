@@ -66,19 +66,19 @@ def write_split(dest: Path, split: str, root: Path, utterances: Sequence[Utteran
             the file, the line, the value found and the value expected.
     """
     tsv = dest / f"{split}.tsv"
-    audio_root = str(root.absolute())
-    if audio_root != audio_root.strip() or len(audio_root.splitlines()) > 1:
-        raise ValueError(
-            f"{tsv}: audio root {audio_root!r}, expected a path on one line"
-            " without white space at its beginning or end"
-        )
-    _check(tsv, utterances)
-    lines = [audio_root, *(f"{utterance.path}\t{utterance.frames}" for utterance in utterances)]
+    lines = _manifest_lines(tsv, root, utterances)
+    _check_words(tsv, utterances)
     # Removed first and written last: if the .tsv file exists, its transcripts do too.
     tsv.unlink(missing_ok=True)
     write_labels(dest, split, "wrd", [" ".join(u.words.split()) for u in utterances])
     write_labels(dest, split, "ltr", [spell(u.words) for u in utterances])
     write_lines(tsv, lines)
+
+
+def write_manifest(dest: Path, split: str, root: Path, utterances: Sequence[Utterance]) -> None:
+    """Writes {split}.tsv alone, of speech without transcripts; raises as `write_split` does."""
+    tsv = dest / f"{split}.tsv"
+    write_lines(tsv, _manifest_lines(tsv, root, utterances))
 
 
 def write_labels(dest: Path, split: str, suffix: str, lines: Iterable[str]) -> None:
@@ -132,12 +132,19 @@ def write_letter_dictionary(dest: Path, words: Iterable[str], others: Iterable[s
     write_dictionary(dest, "ltr", *spelt)
 
 
-def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
+def _manifest_lines(tsv: Path, root: Path, utterances: Sequence[Utterance]) -> list[str]:
+    """The lines of a .tsv file; raises ValueError where fairseq would misread one."""
+    audio_root = str(root.absolute())
+    if audio_root != audio_root.strip() or len(audio_root.splitlines()) > 1:
+        raise ValueError(
+            f"{tsv}: audio root {audio_root!r}, expected a path on one line"
+            " without white space at its beginning or end"
+        )
     if not utterances:
         raise ValueError(f"{tsv}: found no utterances, expected at least one")
     line_of: dict[str, int] = {}
     for line, utterance in enumerate(utterances, start=2):
-        path, frames, words = utterance.path, utterance.frames, utterance.words
+        path, frames = utterance.path, utterance.frames
         where = f"{tsv}, line {line}"
         # fairseq strips each line, splits it at tabs, and joins the path to the root.
         if path != path.strip() or "\t" in path or len(path.splitlines()) != 1:
@@ -154,6 +161,12 @@ def _check(tsv: Path, utterances: Sequence[Utterance]) -> None:
         line_of[path] = line
         if frames <= 0:
             raise ValueError(f"{where}: {frames} frames in {path!r}, expected more than 0")
+    return [audio_root, *(f"{utterance.path}\t{utterance.frames}" for utterance in utterances)]
+
+
+def _check_words(tsv: Path, utterances: Sequence[Utterance]) -> None:
+    for line, utterance in enumerate(utterances, start=2):
+        where, path, words = f"{tsv}, line {line}", utterance.path, utterance.words
         if not words.split():
             raise ValueError(f"{where}: transcript {words!r} of {path!r}, expected some words")
         if WORD_END in words:

@@ -42,7 +42,7 @@ def require_encoder(cfg: Any) -> None:
     """
     w2v_args = getattr(cfg, "w2v_args", None)
     if w2v_args is not None:
-        _require_wav2vec2(w2v_args, "w2v_args, the settings of the checkpoint's encoder:")
+        require_wav2vec2(w2v_args, "w2v_args, the settings of the checkpoint's encoder:")
         return
     if OmegaConf.is_missing(cfg, "w2v_path") or cfg.w2v_path is None:
         raise ValueError("model.w2v_path is not given, expected a file of a wav2vec 2.0")
@@ -56,7 +56,7 @@ def require_encoder(cfg: Any) -> None:
             "a checkpoint that fairseq wrote"
         )
     settings = state.get("args") if state.get("args") is not None else state.get("cfg")
-    normalize = _require_wav2vec2(settings, where)
+    normalize = require_wav2vec2(settings, where)
     if bool(normalize) != cfg.normalize:
         raise ValueError(
             f"task.normalize is {cfg.normalize}, but the encoder {cfg.w2v_path} was pre-trained "
@@ -85,7 +85,7 @@ def _read(path: Path, where: str) -> Mapping[str, Any]:
     return state
 
 
-def _require_wav2vec2(settings: Any, where: str) -> Any:
+def require_wav2vec2(settings: Any, where: str) -> Any:
     """Whether the encoder wants normalised audio; ValueError if it is no wav2vec 2.0."""
     if isinstance(settings, argparse.Namespace):
         model = task = vars(settings)

@@ -1,10 +1,11 @@
 """``parp_wav2vec_ctc``: stock ``wav2vec_ctc`` whose eval() and checkpoints are the subnetwork."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
 from fairseq.models import register_model
 from fairseq.models.wav2vec import Wav2Vec2CtcConfig, Wav2VecCtc
+from omegaconf import II
 from torch import Tensor
 
 from parp_fairseq.pruning import Pruner
@@ -17,7 +18,17 @@ METADATA_KEY = "parp"
 
 @dataclass
 class ParpWav2VecCtcConfig(Wav2Vec2CtcConfig):
-    """The options of ``wav2vec_ctc``; those of pruning belong to the task."""
+    """The options of ``wav2vec_ctc`` and ``freeze_share``; those of pruning belong to the task."""
+
+    freeze_share: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "share of optimization.max_update, from 0 to 1, for which the encoder stays "
+            "frozen and only the output layer trains; it sets freeze_finetune_updates. Not given: "
+            "freeze_finetune_updates as it is"
+        },
+    )
+    max_update: int = II("optimization.max_update")
 
 
 @register_model("parp_wav2vec_ctc", dataclass=ParpWav2VecCtcConfig)
@@ -48,6 +59,15 @@ class ParpWav2VecCtc(Wav2VecCtc):
         make_masking_reproducible(w2v_encoder.w2v_model)
         self._register_state_dict_hook(_make_sparse)
         self._register_load_state_dict_pre_hook(self._keep_resumable)
+
+    @classmethod
+    def build_model(cls, cfg: ParpWav2VecCtcConfig, task):
+        share = getattr(cfg, "freeze_share", None)  # older checkpoints lack it
+        if share is not None:
+            if not 0 <= share <= 1:
+                raise ValueError(f"model.freeze_share is {share}, expected a share from 0 to 1")
+            cfg.freeze_finetune_updates = round(share * cfg.max_update)
+        return super().build_model(cfg, task)
 
     def train(self, mode: bool = True):
         if self.pruner is not None:

@@ -1,0 +1,1 @@
+"""Cluster targets for pre-training by masked prediction: features, k-means, label files."""

@@ -14,7 +14,7 @@ from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask
 
-from parp_fairseq.decoding import GreedyCtcDecoder
+from parp_fairseq.decoding import CtcGenerator
 from parp_fairseq.models.encoder_file import require_ctc, require_encoder
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
@@ -22,7 +22,9 @@ from parp_fairseq.pruning import Pruner
 
 from .agreement import failing_together, require_agreement
 from .corpora import options_for
+from .decoding import build_generator
 from .labels import load_dictionary, require_split
+from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
 from .options import (
     ParpConfig,
@@ -60,6 +62,7 @@ class ParpTask(AudioFinetuningTask):
         self.prune_log: Optional[PruneLog] = None
         self.epoch = 1
         self.has_begun = False
+        self.num_utterances = 0  # in the split that is evaluated
 
     @classmethod
     def add_args(cls, parser: ArgumentParser):
@@ -105,6 +108,7 @@ class ParpTask(AudioFinetuningTask):
     def load_dataset(self, split: str, task_cfg=None, **kwargs):
         cfg = options_for(split, task_cfg or self.cfg, self._trains_on(split))
         require_split(Path(self.cfg.data), split, cfg, self.target_dictionary)
+        require_language_model(self.cfg.lm_path, self.cfg.data)
         super().load_dataset(split, cfg, **kwargs)
 
     def _trains_on(self, split: str) -> bool:
@@ -238,9 +242,16 @@ class ParpTask(AudioFinetuningTask):
 
     # Evaluation --------------------------------------------------------------------------------
 
-    def build_generator(self, models, args, **_) -> GreedyCtcDecoder:
-        dictionary = self.target_dictionary
-        return GreedyCtcDecoder(dictionary.index(self.blank_symbol), dictionary.eos())
+    def build_generator(self, models, args, extra_gen_cls_kwargs=None, **_) -> CtcGenerator:
+        return build_generator(
+            self.cfg,
+            args,
+            self.target_dictionary,
+            self.target_dictionary.index(self.blank_symbol),
+            (extra_gen_cls_kwargs or {}).get("lm_model"),
+            self.cfg.sample_rate,
+            self.num_utterances,
+        )
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         """As in fairseq; except for training, every line of the manifest is in some batch.
@@ -262,7 +273,7 @@ class ParpTask(AudioFinetuningTask):
     def _require_all_scored(self, dataset, batches) -> None:
         audio = getattr(dataset, "dataset", dataset)
         lines = len(dataset) + len(getattr(audio, "skipped_indices", ()))
-        scored = sum(map(len, batches.frozen_batches))
+        scored = self.num_utterances = sum(map(len, batches.frozen_batches))
         logger.info(f"scoring {scored} of {lines} utterances")
         if scored != lines:
             raise ValueError(

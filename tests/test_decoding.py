@@ -203,7 +203,7 @@ def refused(tmp_path, files, **changes):
         lexicon=str(files / "lexicon.txt"),
         kenlm=str(files / "words.arpa"),
     )
-    cfg = ParpConfig(**{**options, "lm_path": None, **changes})
+    cfg = ParpConfig(**{**options, **changes})
     with pytest.raises((ValueError, OSError)) as error:
         build_search(cfg, GenerationConfig(lm_weight=1), dictionary, 0)
     return str(error.value)
@@ -314,3 +314,10 @@ def test_a_language_model_of_another_dictionary_is_an_error(tmp_path):
     (tmp_path / "dict.txt").write_text("AB 1\n")
     with pytest.raises(ValueError, match=r"dict\.txt has 1 lines.*with 5 symbols"):
         require_language_model(str(model), str(tmp_path))
+
+
+def test_fairseq_generate_checks_the_language_model_before_it_loads_it(
+    corpus, checkpoint, files, tmp_path
+):
+    with pytest.raises(FileNotFoundError, match=r"language model /none/lm\.pt does not exist"):
+        transcribe(corpus, checkpoint, tmp_path / "out", lm_path="/none/lm.pt")

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import II
+from omegaconf import OmegaConf
 
 from parp_fairseq.decoding import (
     BeamSearch,
@@ -108,8 +108,6 @@ class DecodingConfig(FairseqDataclass):
             "the order of the manifest, with scores and the times of words in seconds"
         },
     )
-    # Given by other parts of the config. Without a help text it is no option of the task.
-    lm_path: Optional[str] = II("generation.lm_path")
 
 
 DECODING_OPTIONS = frozenset(DecodingConfig.__dataclass_fields__)
@@ -139,7 +137,7 @@ def build_generator(
         FileNotFoundError, ValueError: options or files that do not fit; the message names them.
     """
     if cfg.decoder == "greedy" and not cfg.hypotheses_file:
-        _require_unused(cfg, "greedy", kenlm=cfg.kenlm, lexicon=cfg.lexicon, lm_path=cfg.lm_path)
+        build_search(cfg, generation, dictionary, blank, language_model)
         return GreedyCtcDecoder(blank, dictionary.eos())
     output = None
     if cfg.hypotheses_file:
@@ -208,6 +206,15 @@ def search_options(cfg: DecodingConfig, generation: Namespace) -> SearchOptions:
         unk_score=cfg.unk_score,
         sil_weight=cfg.sil_weight,
     )
+
+
+def lm_path_of(cfg: DecodingConfig) -> Optional[str]:
+    """``--lm-path`` of the config that the task's options are part of; None without one.
+
+    An interpolation would not do: fairseq-hydra-train has no group ``generation``.
+    """
+    parent = cfg._get_parent() if OmegaConf.is_config(cfg) else None
+    return None if parent is None else OmegaConf.select(parent, "generation.lm_path")
 
 
 def workers(cfg: DecodingConfig) -> int:

@@ -22,7 +22,7 @@ from parp_fairseq.pruning import Pruner
 
 from .agreement import failing_together, require_agreement
 from .corpora import options_for
-from .decoding import build_generator
+from .decoding import build_generator, lm_path_of
 from .labels import load_dictionary, require_split
 from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
@@ -108,7 +108,7 @@ class ParpTask(AudioFinetuningTask):
     def load_dataset(self, split: str, task_cfg=None, **kwargs):
         cfg = options_for(split, task_cfg or self.cfg, self._trains_on(split))
         require_split(Path(self.cfg.data), split, cfg, self.target_dictionary)
-        require_language_model(self.cfg.lm_path, self.cfg.data)
+        require_language_model(lm_path_of(self.cfg), self.cfg.data)
         super().load_dataset(split, cfg, **kwargs)
 
     def _trains_on(self, split: str) -> bool:

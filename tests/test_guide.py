@@ -18,7 +18,8 @@ from typing import Iterator, Tuple
 import pytest
 from commonvoice_tree import row, write_release
 from corpora import noise, write_librispeech
-from fairseq_runs import finetune, training_config, write_corpus, write_encoder
+from fairseq_runs import WORDS, finetune, training_config, write_corpus, write_encoder
+from ngrams import write_arpa
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
@@ -64,6 +65,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("guide")
     write_encoder(top / "models" / "wav2vec_small.pt")
     write_encoder(top / "models" / "xlsr_53_56k.pt", large=True)
+    write_arpa(top / "models" / "words.bin", WORDS, seed=0)
     write_librispeech(top / "data")
     libri = top / "data" / "librispeech_10m"
     for seed, split in enumerate(("train", "valid", "dev_other")):

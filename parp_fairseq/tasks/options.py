@@ -20,14 +20,15 @@ from parp_fairseq.pruning import (
     prunable_parameters,
 )
 
+from .decoding import DECODING_OPTIONS, DecodingConfig
 from .frozen import frozen_parameters
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class ParpConfig(AudioFinetuningConfig):
-    """The options of ``audio_finetuning``, and those of pruning."""
+class ParpConfig(DecodingConfig, AudioFinetuningConfig):
+    """The options of ``audio_finetuning``, and those of pruning and decoding."""
 
     method: Optional[str] = field(
         default=None,
@@ -136,7 +137,8 @@ class ParpConfig(AudioFinetuningConfig):
 PRUNING_OPTIONS = [
     option.name
     for option in fields(ParpConfig)
-    if option.metadata.get("help") and option.name not in AudioFinetuningConfig.__dataclass_fields__
+    if option.metadata.get("help")
+    and option.name not in DECODING_OPTIONS.union(AudioFinetuningConfig.__dataclass_fields__)
 ]
 
 

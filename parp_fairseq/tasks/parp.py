@@ -14,7 +14,7 @@ from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningTask
 
-from parp_fairseq.decoding import GreedyCtcDecoder
+from parp_fairseq.decoding import CtcGenerator
 from parp_fairseq.models.encoder_file import require_ctc, require_encoder
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
 from parp_fairseq.models.reproducible_masking import set_generator_state
@@ -24,9 +24,11 @@ from . import prefetching  # noqa: F401  (ends fairseq's threads before the inte
 from .agreement import failing_together, require_agreement, require_same_start
 from .audio_headers import shortest_clip
 from .corpora import options_for
+from .decoding import build_generator, lm_path_of
 from .dictionary import load_dictionary, require_same_dictionary
 from .identity import config_of_run, identity_in, identity_of, require_same_run
 from .labels import require_data, require_split
+from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
 from .options import ParpConfig, build_pruner, build_schedule, pruning_options
 from .presets import require_method
@@ -74,6 +76,7 @@ class ParpTask(AudioFinetuningTask):
         self.train_batches = None
         self.epoch = 1
         self.has_begun = False
+        self.num_utterances = 0  # in the split that is evaluated
 
     @classmethod
     def add_args(cls, parser: ArgumentParser):
@@ -167,6 +170,7 @@ class ParpTask(AudioFinetuningTask):
                 Path(self.cfg.data), split, cfg, self.target_dictionary, self.shortest_clip,
                 self._trains_on(split),
             )  # fmt: skip
+            require_language_model(lm_path_of(self.cfg), self.cfg.data)
         super().load_dataset(split, cfg, **kwargs)
 
     def _trains_on(self, split: str) -> bool:
@@ -310,9 +314,17 @@ class ParpTask(AudioFinetuningTask):
 
     # Evaluation --------------------------------------------------------------------------------
 
-    def build_generator(self, models, args, **_) -> GreedyCtcDecoder:
-        dictionary = self.target_dictionary
-        return GreedyCtcDecoder(dictionary.index(self.blank_symbol), dictionary.eos())
+    def build_generator(self, models, args, extra_gen_cls_kwargs=None, **_) -> CtcGenerator:
+        with refusals():
+            return build_generator(
+                self.cfg,
+                args,
+                self.target_dictionary,
+                self.target_dictionary.index(self.blank_symbol),
+                (extra_gen_cls_kwargs or {}).get("lm_model"),
+                self.cfg.sample_rate,
+                self.num_utterances,
+            )
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         """As in fairseq; except for training, every line of the manifest is in some batch.
@@ -336,7 +348,7 @@ class ParpTask(AudioFinetuningTask):
     def _require_all_scored(self, dataset, batches) -> None:
         audio = getattr(dataset, "dataset", dataset)
         lines = len(dataset) + len(getattr(audio, "skipped_indices", ()))
-        scored = sum(map(len, batches.frozen_batches))
+        scored = self.num_utterances = sum(map(len, batches.frozen_batches))
         logger.info(f"scoring {scored} of {lines} utterances")
         if scored != lines:
             raise ValueError(

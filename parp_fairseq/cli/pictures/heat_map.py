@@ -43,6 +43,18 @@ def draw_iou(
         axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
 
 
+def draw_error_rates(
+    path: Path,
+    rates: List[List[float]],
+    lm_weights: Sequence[str],
+    word_scores: Sequence[str],
+    title: str,
+) -> None:
+    """Error rates, as shares, by weight of the language model and word score."""
+    with _heat_map(path, rates, lm_weights, word_scores, "error rate", title) as axes:
+        axes.set(xlabel="word score", ylabel="weight of the language model")
+
+
 class _heat_map:
     """Context of a heat map: gives its axes, and saves it at the end."""
 

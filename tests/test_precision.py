@@ -125,7 +125,9 @@ def test_amp_unscales_gradients_once(corpus, encoder, tmp_path):
             trainer.optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         before = weights(trainer)
         run(trainer, 1)
-        return torch.cat([(w - before[n]).view(-1) for n, w in weights(trainer).items()]).norm()
+        return (
+            torch.cat([(w - before[n]).view(-1) for n, w in weights(trainer).items()]).norm().item()
+        )
 
     assert step_of(1024.0) == pytest.approx(0.01, rel=1e-3)  # the clipped gradient's norm is 1
     assert step_of(1024.0) == pytest.approx(step_of(None), rel=1e-5)

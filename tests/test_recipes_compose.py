@@ -250,7 +250,7 @@ def test_the_command_line_wins(recipe: str, method: Optional[str]) -> None:
     chosen = [f"+method={method}"] if method else []
     given = [f"task.{key}={value}" for key, value in OVERRIDES.items()]
     cfg = composed(recipe, "model.mask_prob=0.1", "optimization.lr=[0.1]", *given, *chosen)
-    assert cfg["task"] == {"_name": "parp", **OVERRIDES}
+    assert cfg["task"] == {"_name": "parp", "method": method, **OVERRIDES}
     assert cfg["model"]["mask_prob"] == 0.1
     assert cfg["optimization"]["lr"] == [0.1]
 

@@ -35,7 +35,7 @@ def test_fairseq_hydra_train(corpus, encoder, tmp_path):
     # prefetches batches.
     before, told, after = lines_of(done)[-3:]
     assert before.startswith("Error executing job")
-    assert told.startswith("sparsity 0.999 leaves nothing of ")
+    assert told.startswith("sparsity 0.999 prunes all weights of ")
     assert "HYDRA_FULL_ERROR" in after
     assert not list(tmp_path.rglob("*.pt"))
 

@@ -35,7 +35,7 @@ RUN_ELSEWHERE = {
 EXAMPLE_PATHS = re.compile(r"(?<![\w.])/(data|models|runs|masks)\b")
 
 # Small enough for a CPU and two updates.
-SMALL = """common.cpu=true dataset.num_workers=0 dataset.max_tokens=60000 model.mask_length=2
+SMALL = """common.cpu=true dataset.num_workers=0 dataset.max_tokens=300000 model.mask_length=2
 model.mask_channel_length=1 optimization.max_update=2"""
 PROGRAMS = {
     "fairseq-hydra-train": f'exec {{bin}}/fairseq-hydra-train "$@" {" ".join(SMALL.split())}',

@@ -186,7 +186,7 @@ def test_all_end_at_the_sparsity_asked_for(run, encoder, method, sparsity):
     if "mask_file" in options:
         tuned = disturbed(encoder, encoder.with_name("tuned.pt"), seed=3)
         options["mask_file"] = mask_of(tuned, sparsity)
-    found = zeros(run(method, **options))
+    found = zeros(run(**options))
     assert found.sum() == round(sparsity * len(found))
 
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := data,lm,phones,plot,pretrain,study,test
+EXTRAS := data,hf,lm,phones,plot,pretrain,study,test
 
 .PHONY: help venv demo test test-slow test-lowest lint bench clean
 .DELETE_ON_ERROR:

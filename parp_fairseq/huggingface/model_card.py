@@ -44,7 +44,8 @@ masked out.
 
 _EPS_NOTE = """
 fairseq normalises audio with an epsilon of 1e-5, the feature extractor of transformers with 1e-7.
-The quieter the audio, the more the inputs of the network differ.
+The quieter the audio, the more the inputs of the network differ. For inputs that are equal, normalise
+with `torch.nn.functional.layer_norm(audio, audio.shape)`.
 """
 
 

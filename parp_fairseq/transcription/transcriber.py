@@ -60,6 +60,9 @@ class Transcriber:
         search: decodes an emission; None takes the best symbol of each frame.
         window: the longest piece of a recording that the network sees at once, in seconds.
 
+    Attributes:
+        hop: samples from one frame of the network to the next.
+
     Raises:
         ValueError: ``window`` is too short.
     """
@@ -79,7 +82,7 @@ class Transcriber:
         self.normalize, self.window = normalize, window
         self.search = search or GreedySearch()
         self._device = next(network.parameters()).device
-        self._hop = samples_per_frame(network)
+        self.hop = samples_per_frame(network)
         self._shortest = _receptive_field(network)
 
     @classmethod
@@ -134,8 +137,8 @@ class Transcriber:
             done = end
             return log_probs
 
-        windows = cut(recording.blocks(), self.window, self._hop)
-        for passage in join_windows(windows, emit, self._hop):
+        windows = cut(recording.blocks(), self.window, self.hop)
+        for passage in join_windows(windows, emit, self.hop):
             words.extend(self._decode(passage))
         return Transcript(words, done / RATE)
 
@@ -154,7 +157,7 @@ class Transcriber:
         else:
             found = spelling.words
         return [
-            Word(text, *((passage.start + frame * self._hop) / RATE for frame in (start, end)))
+            Word(text, *((passage.start + frame * self.hop) / RATE for frame in (start, end)))
             for text, start, end in found
         ]
 

@@ -32,10 +32,14 @@ A wav2vec 2.0 for speech recognition with CTC, finetuned with
 Pruned weights are stored as zeros. The file is as large, and the model as fast, as without pruning.
 
 ```python
-from transformers import pipeline
+import soundfile
+from transformers import AutoModelForCTC, AutoProcessor
 
-recognize = pipeline("automatic-speech-recognition", model="{title}")
-print(recognize("speech.wav")["text"])
+processor = AutoProcessor.from_pretrained("{title}")
+model = AutoModelForCTC.from_pretrained("{title}")
+audio, rate = soundfile.read("speech.wav")  # 16 kHz, mono
+inputs = processor(audio, sampling_rate=rate, return_tensors="pt")
+print(processor.decode(model(**inputs).logits[0].argmax(dim=1)))
 ```
 
 Pass the `attention_mask` of the feature extractor to the model, which was trained with padding
@@ -44,8 +48,8 @@ masked out.
 
 _EPS_NOTE = """
 fairseq normalises audio with an epsilon of 1e-5, the feature extractor of transformers with 1e-7.
-The quieter the audio, the more the inputs of the network differ. For inputs that are equal, normalise
-with `torch.nn.functional.layer_norm(audio, audio.shape)`.
+The quieter the audio, the more the inputs of the network differ. For inputs that are equal,
+normalise with `torch.nn.functional.layer_norm(audio, audio.shape)`.
 """
 
 

@@ -50,6 +50,8 @@ class Finetuned:
             ValueError: it is no finetuned ``wav2vec_ctc``, or its parts do not fit together.
         """
         model, task, criterion = (_section(state, key) for key in ("model", "task", "criterion"))
+        if isinstance(state.get("pruned_with"), Mapping):  # of parp shrink
+            task = {**state["pruned_with"], **task}
         weights = state["model"]
         if not any(name.startswith(HEAD) for name in weights):
             what = "a pre-trained encoder" if "mask_emb" in weights else "another model"

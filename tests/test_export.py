@@ -1,6 +1,7 @@
 """parp export and parp import: fairseq to transformers and back, without a change."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -355,3 +356,25 @@ def test_a_broken_torchaudio_does_not_matter(tmp_path):
         "assert not is_torchaudio_available()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_transformers_the_extra_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "parp_fairseq.huggingface", raising=False)
+    for command in (["export", "a.pt", "b"], ["import", "a", "-o", "b.pt"]):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "pip install 'parp_fairseq[hf]'" in capsys.readouterr().err
+
+
+def test_only_huggingface_imports_transformers():
+    import parp_fairseq
+
+    package = Path(parp_fairseq.__file__).parent
+    imports = re.compile(r"^\s*(?:from|import) (?:transformers|tokenizers)\b", re.M)
+    found = {
+        p.relative_to(package).parts[0]
+        for p in package.rglob("*.py")
+        if imports.search(p.read_text())
+    }
+    assert found == {"huggingface"}

@@ -47,7 +47,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from tabulate import tabulate
 
-    import parp_fairseq.huggingface  # noqa: F401  (before what imports transformers)
+    from .parsing.extras import require_transformers
+
+    require_transformers()
     from parp_fairseq.huggingface.exporting import describe_sparsity, export
     from parp_fairseq.huggingface.finetuned import Finetuned
     from parp_fairseq.pruning import Mask

@@ -8,11 +8,11 @@ def require_transformers() -> None:
     """Make ``transformers`` ready to be imported.
 
     Raises:
-        ValueError: it is not installed.
+        ModuleNotFoundError: it is not installed.
     """
     if find_spec("transformers") is None:
-        raise ValueError(
-            "transformers is not installed: pip install 'parp_fairseq[hf]' (or transformers)"
+        raise ModuleNotFoundError(
+            "transformers is not installed: pip install 'parp_fairseq[hf]'", name="transformers"
         )
     hide_broken_torchaudio()
 

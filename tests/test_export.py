@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,6 @@ if find_spec("transformers") is None:
     pytest.skip("the [hf] extra is not installed", allow_module_level=True)
 
 MINI = Path(__file__).parents[1] / "manifests" / "mini"
-CONVOLUTIONS = "[(16, 10, 5)] + [(16, 8, 4)] + [(16, 4, 4)] * 2"
 VARIANTS = {
     # As wide as the feature extractor: fairseq has no projection of the features.
     "base": dict(extractor_mode="default", layer_norm_first=False),
@@ -318,6 +318,25 @@ def test_checkpoints_that_do_not_fit_are_named(checkpoints, encoder, tmp_path, c
         main(["export", str(checkpoints["base"]), str(tmp_path / "exported")])
     assert "which is not empty" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "exported").iterdir()] == ["notes.txt"]
+
+
+def test_checkpoints_of_the_old_form_are_exported(checkpoints, folders, corpus, tmp_path):
+    """Published finetuned models hold a Namespace, and no dictionary."""
+    from safetensors.torch import load_file
+
+    state = torch.load(checkpoints["large"], weights_only=True)
+    inner = state["cfg"]["model"].pop("w2v_args")
+    args = {**state["cfg"]["task"], **state["cfg"]["criterion"], **state["cfg"]["model"]}
+    args.update(arch="wav2vec_ctc", w2v_args=Namespace(**inner["model"], task="audio_pretraining"))
+    torch.save({"args": Namespace(**args), "model": state["model"]}, tmp_path / "old.pt")
+    command = ["export", str(tmp_path / "old.pt"), str(tmp_path / "hub")]
+    assert main([*command, "--dictionary", str(corpus / "dict.ltr.txt")]) == 0
+    for name in ("config.json", "vocab.json", "processor_config.json"):
+        assert (tmp_path / "hub" / name).read_text() == (folders["large"] / name).read_text()
+    ours, theirs = (
+        load_file(f / "model.safetensors") for f in (tmp_path / "hub", folders["large"])
+    )
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def test_the_blank_weight_is_part_of_the_logits(checkpoints, tmp_path, speech):

@@ -1,6 +1,7 @@
 """``parp transcribe``: audio files to text."""
 
 import json
+import logging
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
@@ -76,6 +77,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Returns 1 if a file could not be transcribed."""
     from tqdm import tqdm
+
+    logging.getLogger("fairseq").setLevel(logging.WARNING)  # before it is imported
 
     from parp_fairseq.transcription import BadRecording
 

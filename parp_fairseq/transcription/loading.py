@@ -1,6 +1,6 @@
 """Loading a finetuned checkpoint of fairseq for evaluation, without its corpus at hand."""
 
-import logging
+import warnings
 from pathlib import Path
 from typing import Any, Tuple
 
@@ -26,7 +26,6 @@ def load_network(path: Path, cpu: bool = False) -> Tuple[Any, Any]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {found}: expected a finetuned checkpoint")
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         content = load_plain(path)
         if not (isinstance(content, dict) and "model" in content):
@@ -35,7 +34,11 @@ def load_network(path: Path, cpu: bool = False) -> Tuple[Any, Any]:
         cfg = state.get("cfg") or convert_namespace_to_omegaconf(state["args"])
         require_ctc(cfg.model)
         require_encoder(cfg.model)
-        [network], _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
+        with warnings.catch_warnings():  # torch is about to replace the weight norm of fairseq
+            warnings.filterwarnings("ignore", ".*weight_norm", FutureWarning)
+            [network], _, task = checkpoint_utils.load_model_ensemble_and_task(
+                [str(path)], state=state
+            )
         if task.target_dictionary is None:
             raise ValueError("it was trained without labels")
     except (ValueError, OSError, KeyError, AttributeError, RuntimeError) as error:

@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := data,lm,phones,plot,pretrain,study,test
+EXTRAS := data,hf,lm,phones,plot,pretrain,study,test
+# Without hf: transformers needs newer versions of libraries that we share.
+EXTRAS_LOWEST := data,lm,phones,plot,pretrain,study,test
 
 .PHONY: help venv demo test test-slow test-lowest lint bench clean
 .DELETE_ON_ERROR:
@@ -23,7 +25,7 @@ test-lowest:  ## run the tests with the lowest versions that setup.py allows, in
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet "pip<24.1" "setuptools>=64" wheel
 	grep -oE '"[a-zA-Z_-]+>=[0-9.]+' setup.py | sed 's/"//; s/>=/==/' > .venv-lowest/lowest.txt
-	.venv-lowest/bin/pip install --constraint .venv-lowest/lowest.txt --no-build-isolation ".[$(EXTRAS)]"
+	.venv-lowest/bin/pip install --constraint .venv-lowest/lowest.txt --no-build-isolation ".[$(EXTRAS_LOWEST)]"
 	rm -rf build *.egg-info
 	.venv-lowest/bin/pytest
 

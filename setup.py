@@ -53,6 +53,7 @@ setup(
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         # common.tensorboard_logdir and common.wandb_project of fairseq.
         "logging": ["tensorboard>=2.9", "wandb>=0.16"],
+        "hf": ["transformers>=5.24"],
         "lm": ["flashlight-text>=0.0.7,<0.1"],
         "plot": ["matplotlib>=3.8.1"],
         "study": [

@@ -1,12 +1,16 @@
 """A tiny corpus and a tiny encoder that the tests share."""
 
 import logging
+from importlib.util import find_spec
 
 import pytest
 import torch
 from fairseq_runs import write_corpus, write_encoder
 
-import parp_fairseq.tasks.parp  # noqa: F401  (registers the task and the model with fairseq)
+import parp_fairseq.tasks.parp
+
+if find_spec("transformers") is not None:
+    import parp_fairseq.huggingface  # noqa: F401  (hides a broken torchaudio from transformers)
 
 torch.set_num_threads(1)  # the networks are tiny: more threads only wait for one another
 

@@ -60,7 +60,7 @@ def test_a_pattern_that_yaml_reads_in_base_60(pattern, meant):
 
 @pytest.mark.parametrize("pattern", [3, "3", None, 2.4, ["global"]])
 def test_another_pattern_is_refused(pattern):
-    with pytest.raises(ValueError, match=r"pattern.*expected global, layerwise or N:M"):
+    with pytest.raises(ValueError, match=r"pattern.*expected global, .*, ffn_channels or N:M"):
         magnitude_mask(W, 0.5, pattern)
 
 

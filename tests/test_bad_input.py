@@ -56,7 +56,10 @@ OPTIONS = {
         dict(initial_sparsity=0.1, max_update=0, max_epoch=3),
         r"ramp_updates is 0: expected at least 1 .*optimization\.max_update",
     ),
-    "pattern": (dict(prune_pattern="3"), "unknown pattern '3': expected global, layerwise or N:M"),
+    "pattern": (
+        dict(prune_pattern="3"),
+        "unknown pattern '3': expected global, layerwise, ffn",
+    ),
     "pattern 4:2": (dict(prune_pattern="4:2"), "unknown pattern '4:2'.* with 0 < N < M"),
     "pattern 2:4 at another sparsity": (
         dict(prune_pattern="2:4", sparsity=0.6),

@@ -92,7 +92,7 @@ ERRORS = {
     f"{MASK} --sparsity half": ("--sparsity", "'half'"),
     f"{MASK} --criterion L2": ("--criterion", "'L2'", "magnitude"),
     f"{MASK} --seed -1": ("--seed", "whole number", "'-1'"),
-    f"{MASK} --pattern 4:2": ("error: unknown pattern '4:2'", "global, layerwise or N:M"),
+    f"{MASK} --pattern 4:2": ("error: unknown pattern '4:2'", "layerwise, ffn_channels or N:M"),
     f"{MASK} --pattern 2:4 --sparsity 0.6": ("2:4 prunes 2 of every 4 weights", "found 0.6"),
     f"{MASK} --scope decoder": ("unknown scope 'decoder'", "transformer, feature_extractor"),
     f"{MASK} --scope re:(": ("'re:('", "not a regular expression"),

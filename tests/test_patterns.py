@@ -73,6 +73,64 @@ def test_a_pattern_that_ties_rows_biases_and_columns():
         Pruner(params, Schedule(0.5), pattern=Channels(), initial_mask=pruner.mask)
 
 
+def layers(count=2, bias=True):
+    """Two feed-forward layers and an attention projection in each, as fairseq names them."""
+    torch.manual_seed(3)
+    sizes = {"fc1": (24, 6), "fc2": (6, 24), "self_attn.k_proj": (6, 6)}
+    return {
+        f"encoder.layers.{i}.{name}.{kind}": nn.Parameter(
+            torch.randn(shape if kind == "weight" else shape[:1])
+        )
+        for i in range(count)
+        for name, shape in sizes.items()
+        for kind in ("weight", "bias")[: 1 + bias]
+    }
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9])
+def test_ffn_channels_goes_by_the_l1_norm_of_what_is_pruned(bias, sparsity):
+    params = layers(bias=bias)
+    pattern = parse_pattern("ffn_channels")
+    pruner = Pruner(params, Schedule(sparsity, interval=1), pattern=pattern)
+    assert not any("k_proj" in name or "fc2.bias" in name for name in pruner.params)
+    norms = {}
+    for i in range(2):
+        fc1, fc2 = (params[f"encoder.layers.{i}.fc{n}.weight"].detach().double() for n in (1, 2))
+        for channel in range(24):
+            norm = fc1[channel].abs().sum() + fc2[:, channel].abs().sum()
+            if bias:
+                norm += params[f"encoder.layers.{i}.fc1.bias"][channel].detach().double().abs()
+            norms[i, channel] = float(norm)
+    pruner.start()
+    for i in range(2):
+        expected = sorted(range(24), key=lambda c: norms[i, c])[: round(24 * sparsity)]
+        names = [f"encoder.layers.{i}.{n}" for n in ("fc1.weight", "fc1.bias", "fc2.weight")]
+        for name in names if bias else (names[0], names[2]):
+            dead = params[name] == 0
+            dead = dead.all(0) if "fc2" in name else dead.reshape(24, -1).all(1)
+            assert dead.nonzero()[:, 0].tolist() == sorted(expected)
+    assert pruner.mask.num_pruned == pattern.num_pruned(pruner.params, sparsity)
+    assert pruner.mask.sparsity == pytest.approx(round(24 * sparsity) / 24)
+    pattern.require_followed(pruner.mask, sparsity)
+
+
+def test_ffn_channels_needs_both_layers_and_their_widths():
+    pattern = parse_pattern("ffn_channels")
+    params = layers(1)
+    del params["encoder.layers.0.fc2.weight"]
+    with pytest.raises(ValueError, match=r"with columns of encoder\.layers\.0\.fc2\.weight: exp"):
+        Pruner(params, Schedule(0.5), pattern=pattern)
+    params = layers(1)
+    del params["encoder.layers.0.fc1.weight"]
+    with pytest.raises(ValueError, match=r"found encoder\.layers\.0\.fc1\.bias without the other"):
+        Pruner(params, Schedule(0.5), pattern=pattern)
+    params = layers(1)
+    params["encoder.layers.0.fc2.weight"] = nn.Parameter(torch.randn(6, 23))
+    with pytest.raises(ValueError, match=r"but that has shape \(6, 23\)"):
+        Pruner(params, Schedule(0.5), pattern=pattern)
+
+
 def test_a_pattern_that_covers_nothing_is_refused():
     with pytest.raises(ValueError, match=r"pattern 2:4 prunes none of the parameters fc1\.bias"):
         Pruner({"fc1.bias": torch.randn(8)}, Schedule(0.5), pattern=parse_pattern("2:4"))

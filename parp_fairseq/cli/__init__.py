@@ -1,11 +1,12 @@
-"""The command ``parp``: masks, their sparsity, and studies, outside of training.
+"""The command ``parp``: masks, studies, models in and out, outside of training.
 
 Each command is one module (or package) in this folder that defines:
 
 - ``HELP``: one line for ``parp --help``.
 - ``DESCRIPTION`` and ``EXAMPLES``: the text of ``parp COMMAND --help``.
 - ``add_arguments(parser)``: its options.
-- ``run(args)``: what it does. Bad input raises ``ValueError`` or ``OSError``.
+- ``run(args)``: what it does. It returns the exit status; None means 0. Bad input raises
+  ``ValueError`` or ``OSError``.
 
 To add a command, add a module. ``parp --help`` imports all of them, so a module imports torch and
 other heavy libraries inside ``run``. The packages ``parsing``, ``files``, ``counting`` and
@@ -24,7 +25,8 @@ from parp_fairseq import __version__
 from .parsing.parser import Parser
 
 _DESCRIPTION = """\
-Make, inspect and compare masks of speech encoders, and report on studies.
+Make, inspect and compare masks of speech encoders, report on studies, transcribe audio, and
+exchange models with Hugging Face.
 
 Train and evaluate with the programs of fairseq and common.user_dir=parp_fairseq. A recipe without
 +method= trains PARP; +method= selects another method (dense, rp, mpi, omp, imp, parp_p, ...)."""
@@ -34,6 +36,8 @@ _EXAMPLES = """\
   parp info half.safetensors                          sparsity, layer by layer
   parp compare half.safetensors checkpoint_best.pt    how far finetuning moved the mask
   parp report /runs/study                             tables and pictures of a study
+  parp transcribe checkpoint_best.pt talk.mp3         audio to text
+  parp export checkpoint_best.pt my-model             a folder for transformers
   fairseq-hydra-train --config-dir "$(parp recipes)" --config-name mini +method=mpi
 
 Run `parp COMMAND --help` for the options and examples of a command."""
@@ -49,7 +53,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run ``parp`` with ``arguments``, by default those of the process.
 
     Returns:
-        0. Bad input raises ``SystemExit(2)`` after one line on stderr.
+        The exit status of the command. Bad input raises ``SystemExit(2)`` after one line on stderr.
     """
     commands = find_commands()
     parser = _make_parser(commands)
@@ -57,8 +61,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if args.command is None:
         parser.print_help()
         return 0
+    status = 0
     try:
-        commands[args.command].run(args)
+        status = commands[args.command].run(args) or 0
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has what it wanted. Python flushes stdout again at exit.
@@ -67,7 +72,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         parser.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:
         parser.error(str(error))
-    return 0
+    return status
 
 
 def _make_parser(commands: Dict[str, ModuleType]) -> Parser:

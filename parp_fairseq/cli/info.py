@@ -121,10 +121,8 @@ def _less_sparse_than_trained(checkpoint) -> Optional[str]:
     wanted = checkpoint.trained_sparsity
     if not checkpoint.is_of_parp or not wanted:
         return None
-    weights = checkpoint.prunable(checkpoint.trained_scope, checkpoint.trained_biases)
-    mask = mask_of_zeros(weights)
-    # Each tensor may round its share.
-    if mask.sparsity >= wanted - 0.5 * len(mask) / mask.num_weights - 1e-9:
+    mask = mask_of_zeros(checkpoint.trained())
+    if mask.num_pruned >= checkpoint.trained_pattern.num_pruned(mask, wanted):
         return None
     return (
         f"warning: this checkpoint was trained for sparsity {wanted:g}, and has "

@@ -64,7 +64,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pattern",
         default="global",
-        help="which weights compete: global, layerwise (S in every tensor), or N:M such as 2:4 "
+        help="which weights compete: global, layerwise (S in every tensor), ffn_channels "
+        "(whole hidden channels of the feed-forward layers), or N:M such as 2:4 "
         "(N of every M are kept along the input; biases are not pruned) (default: %(default)s)",
     )
     parser.add_argument(

@@ -46,7 +46,7 @@ def magnitude_mask(params: Mapping[str, Tensor], sparsity: float, pattern: str =
     Args:
         params: name -> weight, as of :func:`prunable_parameters`.
         sparsity: share of the weights to prune, 0 <= s < 1.
-        pattern: ``global``, ``layerwise`` or ``N:M``.
+        pattern: ``global``, ``layerwise``, ``N:M`` or ``ffn_channels``.
 
     Raises:
         ValueError: the sparsity or the pattern is out of range or of another type, or a weight is

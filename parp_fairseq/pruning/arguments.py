@@ -53,7 +53,8 @@ def as_pattern(value: Any) -> str:
     text = str(value) if type(value) is int else value
     if not isinstance(text, str):
         raise ValueError(
-            f"prune_pattern is {value!r}: expected global, layerwise or N:M with 0 < N < M"
+            f"prune_pattern is {value!r}: expected global, layerwise, ffn_channels or N:M "
+            "with 0 < N < M"
         )
     if text.isdecimal():  # OmegaConf makes text of the number
         n, m = divmod(int(text), 60)

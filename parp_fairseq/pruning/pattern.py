@@ -182,21 +182,96 @@ class NOfM(Pattern):
         return keep.view(scores.shape).movedim(-1, 1).contiguous()
 
 
+class FfnChannels(Pattern):
+    """Whole hidden channels of the feed-forward layers, the same number in layers of equal width.
+
+    A channel is a row of the first linear layer, its bias, and a column of the second. Its score is
+    the sum of the scores of these weights, with the criterion ``magnitude`` their L1 norm;
+    ``round(sparsity * channels)`` are pruned in each layer. What is pruned can be taken out of the
+    network, which is then smaller and faster.
+    """
+
+    name = "ffn_channels"
+    _PAIRS = (("fc1", "fc2"), ("intermediate_dense", "output_dense"))
+
+    def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
+        for first, bias, second in self._layers(weights):
+            scores = whole_scores(criterion, first, weights[first]).double().sum(1)
+            # One copy, because a criterion may reuse its buffer.
+            scores = scores + whole_scores(criterion, second, weights[second]).double().sum(0)
+            if bias in weights:
+                scores = scores + whole_scores(criterion, bias, weights[bias]).double()
+            lowest = scores.argsort(stable=True)[: round(sparsity * len(scores))]
+            keep = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+            keep[lowest] = False
+            yield first, keep[:, None].expand(weights[first].shape).contiguous()
+            if bias in weights:
+                yield bias, keep
+            yield second, keep.expand(weights[second].shape).contiguous()
+
+    def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
+        return sum(
+            round(sparsity * channels) * sum(weights[n].numel() for n in names) // channels
+            for channels, names in (
+                (weights[first].shape[0], [n for n in (first, bias, second) if n in weights])
+                for first, bias, second in self._layers(weights)
+            )
+        )
+
+    def covers(self, name: str) -> bool:
+        *_, module, kind = ("", *name.split("."))[-2:]
+        return any(
+            module == first or (module == second and kind == "weight")
+            for first, second in self._PAIRS
+        )
+
+    def require_fit(self, weights: Mapping[str, Tensor], schedule: Schedule) -> None:
+        for _ in self._layers(weights):
+            pass
+
+    def _layers(self, weights: Mapping[str, Tensor]) -> Iterator[Tuple[str, str, str]]:
+        """Names of the three tensors of each layer; that of the bias may not be in ``weights``."""
+        found = set()
+        for name, weight in weights.items():
+            path, module, kind = ("." + name).rsplit(".", 2)
+            second = dict(self._PAIRS).get(module)
+            if second is None or kind != "weight":
+                continue
+            start = f"{path}."[1:]
+            names = (name, f"{start}{module}.bias", f"{start}{second}.weight")
+            other = weights.get(names[2])
+            if other is None or other.dim() != 2 or other.shape[1] != weight.shape[0]:
+                told = "is not pruned" if other is None else f"has shape {tuple(other.shape)}"
+                raise ValueError(
+                    f"pattern {self.name} prunes rows of {name}, of shape {tuple(weight.shape)}, "
+                    f"with columns of {names[2]}: expected as many, but that {told}"
+                )
+            found.update(names)
+            yield names
+        alone = sorted(weights.keys() - found)
+        if alone:
+            raise ValueError(
+                f"pattern {self.name} prunes both linear layers of a feed-forward layer together: "
+                f"found {alone[0]} without the other; expected a scope that covers both"
+            )
+
+
 def parse_pattern(pattern: str) -> Pattern:
-    """The pattern that ``global``, ``layerwise`` or ``N:M`` names.
+    """The pattern that ``global``, ``layerwise``, ``N:M`` or ``ffn_channels`` names.
 
     Raises:
         ValueError: anything else, or not 0 < N < M.
     """
     pattern = as_pattern(pattern)
-    for known in (Global(), Layerwise()):
+    for known in (Global(), Layerwise(), FfnChannels()):
         if pattern == known.name:
             return known
     numbers = re.fullmatch(r"(\d+):(\d+)", pattern)
     if numbers and 0 < int(numbers[1]) < int(numbers[2]):
         return NOfM(int(numbers[1]), int(numbers[2]))
     raise ValueError(
-        f"unknown pattern {pattern!r}: expected global, layerwise or N:M with 0 < N < M"
+        f"unknown pattern {pattern!r}: expected global, layerwise, ffn_channels or N:M "
+        "with 0 < N < M"
     )
 
 

@@ -106,8 +106,10 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default="global",
         metadata={
             "help": "over which sets weights compete: global (all together), layerwise "
-            "(`sparsity` in every tensor), or N:M such as 2:4 (N of every M kept along the input; "
-            "biases stay whole). N:M has a sparsity of its own, to which `sparsity` must be set"
+            "(`sparsity` in every tensor), N:M such as 2:4 (N of every M kept along the input; "
+            "biases stay whole), or ffn_channels (whole hidden channels of the feed-forward "
+            "layers, which `parp shrink` removes). N:M has a sparsity of its own, to which "
+            "`sparsity` must be set"
         },
     )
     prune_scope: str = field(

@@ -60,7 +60,7 @@ def _covered(held: Union[Mask, Checkpoint]) -> Optional[Set[str]]:
         return set(held)
     if not held.is_of_parp:
         return None
-    return set(held.prunable(held.trained_scope, held.trained_biases))
+    return set(held.trained())
 
 
 def _restrict(weights, names: Sequence[str]) -> Mask:

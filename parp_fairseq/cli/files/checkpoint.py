@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional
 import torch
 from torch import Tensor
 
-from parp_fairseq.pruning import Coverage, Mask, coverage, parse_pattern
+from parp_fairseq.pruning import Coverage, Mask, Pattern, coverage, parse_pattern
 from parp_fairseq.pruning.plain_file import load_plain
 
 
@@ -71,8 +71,20 @@ class Checkpoint:
     @property
     def trained_biases(self) -> bool:
         """Whether the task ``parp`` pruned biases too; true for other checkpoints."""
-        bias = self._task_option("prune_bias", True)
-        return bias and parse_pattern(self._task_option("prune_pattern", "global")).covers("bias")
+        return self._task_option("prune_bias", True) and any(
+            name.endswith("bias") and self.trained_pattern.covers(name)
+            for name in self.state["model"]
+        )
+
+    @property
+    def trained_pattern(self) -> Pattern:
+        """The pattern that the task ``parp`` pruned by; ``global`` for other checkpoints."""
+        return parse_pattern(self._task_option("prune_pattern", "global"))
+
+    def trained(self) -> Dict[str, Tensor]:
+        """The weights that the task ``parp`` pruned, by its options."""
+        weights = self.prunable(self.trained_scope, self.trained_biases)
+        return self.trained_pattern.covered(weights)
 
     def _task_option(self, option: str, default: Any) -> Any:
         value = _look_up(self.state, "cfg", "task", option)

@@ -8,6 +8,8 @@ from torch import Tensor
 from .arguments import as_seed, as_share
 from .coverage import Coverage
 from .criterion import CriterionError, RandomScores, magnitude
+from .initial_scores import initial_scores
+from .learned import LearnedSubnetwork
 from .mask import Mask
 from .pattern import Pattern, parse_pattern
 from .pruner import Pruner
@@ -21,6 +23,7 @@ __all__ = [
     "SCOPES",
     "Coverage",
     "CriterionError",
+    "LearnedSubnetwork",
     "Mask",
     "Pattern",
     "Pruner",
@@ -28,6 +31,7 @@ __all__ = [
     "Schedule",
     "Subnetwork",
     "coverage",
+    "initial_scores",
     "magnitude",
     "magnitude_mask",
     "parse_pattern",

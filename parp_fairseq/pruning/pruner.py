@@ -13,6 +13,8 @@ from typing import Any, Dict, Mapping, Optional
 from torch import Tensor, nn
 
 from .criterion import Criterion, magnitude
+from .initial_scores import InitialScores
+from .learned import LearnedSubnetwork
 from .mask import Mask
 from .pattern import Global, Pattern
 from .schedule import Schedule
@@ -32,9 +34,12 @@ class Pruner:
         adjust: True: zeroed weights train on and masks change (PARP). False: the first mask stays.
         initial_mask: the first mask; None makes one from the weights as they are at the start.
         reprune_criterion: ranks the weights for all later masks.
+        initial_scores: freeze the weights and train a score for each, starting from these; the
+            criteria then rank the scores. None trains the weights.
 
     Attributes:
         subnetwork: the network that is pruned.
+        learns_mask: whether scores are trained in the place of the weights.
         mask: the mask of the last prune; None before the first.
         mask_iou: IoU of ``mask`` with the initial mask.
         revived: share of the prunable weights that the last prune kept and the one before pruned.
@@ -53,13 +58,23 @@ class Pruner:
         adjust: bool = True,
         initial_mask: Optional[Mask] = None,
         reprune_criterion: Criterion = magnitude,
+        initial_scores: Optional[InitialScores] = None,
     ):
         if schedule.grows and not adjust:
             raise ValueError(
                 "initial_sparsity below sparsity needs adjust: a fixed mask cannot grow"
             )
+        self.learns_mask = initial_scores is not None
+        if self.learns_mask and (schedule.grows or not adjust or initial_mask is not None):
+            raise ValueError(
+                "initial_scores decide the mask from the start: expected no initial_mask, "
+                "adjust=True and no initial_sparsity below sparsity"
+            )
         self.pattern = pattern or Global()
-        self.subnetwork = Subnetwork(self.pattern.covered(params))
+        covered = self.pattern.covered(params)
+        self.subnetwork = (
+            LearnedSubnetwork(covered, initial_scores) if self.learns_mask else Subnetwork(covered)
+        )
         self.pattern.require_fit(self.params, schedule)
         self.schedule, self.adjust = schedule, adjust
         self.criterion, self.reprune_criterion = criterion, reprune_criterion
@@ -111,6 +126,7 @@ class Pruner:
         """
         self.subnetwork.require_whole()
         self.subnetwork.use(masters)
+        self.subnetwork.begin()
         if self.initial_mask is None:
             self.initial_mask = self._make_mask(self.criterion, self.schedule.sparsity_at(0))
         self.initial_mask = self.initial_mask.beside(self.params)
@@ -157,6 +173,8 @@ class Pruner:
         """The mask at the target sparsity, as the weights are now."""
         if self.subnetwork.hidden_by is not None:
             return self.subnetwork.hidden_by
+        if self.started and self.learns_mask:
+            return self.mask  # the scores change in optimizer steps only, and each one prunes
         if self.started and self.adjust:
             return self._make_mask(self.reprune_criterion, self.schedule.sparsity)
         if self.initial_mask is None:
@@ -187,7 +205,7 @@ class Pruner:
         subnetwork = self.subnetwork_mask() if subnetwork is None else subnetwork
         return {
             "subnetwork": subnetwork.state_dict(),
-            "hidden": {} if self.fixed else self.subnetwork.outside(subnetwork),
+            **({"hidden": {}} if self.fixed else self.subnetwork.state_dict(subnetwork)),
             "mask": None if self.mask is None else self.mask.state_dict(),
             "initial_mask": None if self.initial_mask is None else self.initial_mask.state_dict(),
             "mask_iou": self.mask_iou,
@@ -213,7 +231,7 @@ class Pruner:
             if masks[key] is not None:
                 masks[key]._require_same_parameters(self.params)
         self.subnetwork.use(masters)
-        self.subnetwork.put_back(masks["subnetwork"], state["hidden"])
+        self.subnetwork.load(masks["subnetwork"], state)
         for key in ("mask", "initial_mask"):
             setattr(self, key, None if masks[key] is None else masks[key].beside(self.params))
         for attribute in ("mask_iou", "revived", "pruned_in_epoch"):

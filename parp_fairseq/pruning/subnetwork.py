@@ -9,7 +9,7 @@ The network is whole until a mask hides what it prunes::
 """
 
 from contextlib import contextmanager
-from typing import Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 import torch
 from torch import Tensor
@@ -26,15 +26,19 @@ class Subnetwork:
 
     Attributes:
         params: the same.
-        weights: the parameters as an optimizer sees them; see :meth:`use`.
         hidden_by: the mask that hides a part of the network now; None while it is whole.
     """
 
     def __init__(self, params: Mapping[str, Tensor]):
         self.params: Dict[str, Tensor] = dict(params)
-        self.weights: Mapping[str, Tensor] = self.params
+        self._copies: Optional[Mapping[str, Tensor]] = None
         self.hidden_by: Optional[Mask] = None
         self._hidden: Dict[str, Tensor] = {}
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The parameters as an optimizer sees them, from which masks are selected."""
+        return self._copies or self.params
 
     def use(self, copies: Optional[Mapping[str, Tensor]]) -> None:
         """Name the float32 copies that a mixed-precision optimizer keeps of the parameters.
@@ -42,7 +46,18 @@ class Subnetwork:
         :meth:`apply`, :meth:`outside` and :meth:`put_back` work on them too. ``None``: there are no
         copies. A parameter without a copy stands for itself.
         """
-        self.weights = copies or self.params
+        self._copies = copies
+
+    def begin(self) -> None:
+        """Called once, before the first :meth:`apply`."""
+
+    @contextmanager
+    def stepping(self) -> Iterator[None]:
+        """``with subnetwork.stepping(): optimizer.step()`` updates what is trained.
+
+        That is the weights themselves here.
+        """
+        yield
 
     @torch.no_grad()
     def hide(self, mask: Mask) -> None:
@@ -131,6 +146,14 @@ class Subnetwork:
         put_back(mask, self.params, values)
         if self.weights is not self.params:
             put_back(mask, self.weights, values)
+
+    def state_dict(self, mask: Mask) -> Dict[str, Any]:
+        """What training needs beside the weights that ``mask`` keeps, as CPU tensors."""
+        return {"hidden": self.outside(mask)}
+
+    def load(self, mask: Mask, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. The parameters hold the weights that ``mask`` keeps."""
+        self.put_back(mask, state["hidden"])
 
     def require_whole(self) -> None:
         """Raise RuntimeError while a mask hides a part of the network."""

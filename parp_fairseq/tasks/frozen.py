@@ -1,12 +1,15 @@
 """Frozen: parameters that a finetuning run does not train, and why."""
 
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Optional
 
 from torch import Tensor, nn
 
 
 def frozen_parameters(
-    model: nn.Module, params: Mapping[str, Tensor], max_update: int
+    model: nn.Module,
+    params: Mapping[str, Tensor],
+    max_update: int,
+    trainable: Optional[str] = None,
 ) -> Dict[str, str]:
     """Name -> the reason, for those of ``params`` that training leaves as they are.
 
@@ -14,6 +17,7 @@ def frozen_parameters(
         model: a fairseq wav2vec 2.0 CTC model.
         params: name relative to the encoder -> parameter.
         max_update: updates of the run; 0 means no limit.
+        trainable: the option of the task, for the reason.
     """
     encoder = model.w2v_encoder
     waits = encoder.freeze_finetune_updates
@@ -21,7 +25,8 @@ def frozen_parameters(
     frozen = {}
     for name, param in params.items():
         if not param.requires_grad:
-            frozen[name] = "requires_grad is False"
+            option = f"task.trainable is {trainable}" if trainable not in (None, "all") else None
+            frozen[name] = option or "requires_grad is False"
         elif features_frozen and name.startswith("feature_extractor."):
             frozen[name] = "model.feature_grad_mult is 0"
         elif 0 < max_update <= waits:

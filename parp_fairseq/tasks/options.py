@@ -15,6 +15,7 @@ from parp_fairseq.pruning import (
     Pruner,
     RandomScores,
     Schedule,
+    initial_scores,
     magnitude,
     parse_pattern,
     prunable_parameters,
@@ -22,6 +23,7 @@ from parp_fairseq.pruning import (
 
 from .decoding import DECODING_OPTIONS, DecodingConfig
 from .frozen import frozen_parameters
+from .trainable import train_only
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +128,33 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=True,
         metadata={"help": "whether biases inside the scope are pruned too"},
     )
+    learn_mask: bool = field(
+        default=False,
+        metadata={
+            "help": "freeze the weights in the scope and train a score for each (S3-Router); the "
+            "mask prunes the share `sparsity` with the lowest |score| and is selected anew after "
+            "every update, whatever `prune_interval` is. `sparsity` is the share pruned; the "
+            "prune_rate of the paper is the share kept. Needs float32 scores: any precision but "
+            "memory_efficient_fp16 and memory_efficient_bf16"
+        },
+    )
+    score_init: ChoiceEnum(["rank", "magnitude", "random"]) = field(
+        default="rank",
+        metadata={
+            "help": "initial scores of `learn_mask`: random draws from common.seed; rank deals "
+            "these so that |score| has the order of |weight|; magnitude takes the weights "
+            "themselves, for pruning a finetuned model"
+        },
+    )
+    trainable: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "which parameters train, beside the CTC head and the scores of `learn_mask`: "
+            "all (the whole encoder), head (no others), bias (all biases of the encoder; BitFit), "
+            "or re:<regex> searched for in parameter names such as encoder.layers.0.fc1.weight. "
+            "All others are frozen. Not given: all; with `learn_mask`, head"
+        },
+    )
     # Taken from other parts of the config. Without a help text they are not options of the task.
     seed: int = II("common.seed")
     max_update: int = II("optimization.max_update")
@@ -150,20 +179,43 @@ def build_schedule(cfg: ParpConfig) -> Schedule:
     Raises:
         ValueError: an option is out of range; the message names it.
     """
-    by_epochs = cfg.prune_interval_epochs is not None
+    if cfg.learn_mask:
+        _require_learnable(cfg)
+    by_epochs = cfg.prune_interval_epochs is not None and not cfg.learn_mask
     try:
         return Schedule(
             sparsity=cfg.sparsity,
             initial_sparsity=cfg.initial_sparsity,
             ramp=str(cfg.sparsity_ramp),
             ramp_updates=_ramp_updates(cfg),
-            interval=None if by_epochs else cfg.prune_interval,
-            epochs=cfg.prune_interval_epochs,
+            interval=None if by_epochs else 1 if cfg.learn_mask else cfg.prune_interval,
+            epochs=cfg.prune_interval_epochs if by_epochs else None,
         )
     except ValueError as error:
         unlimited = cfg.ramp_updates is None and not cfg.max_update
         hint = "; without it, optimization.max_update must be set" if unlimited else ""
         raise ValueError(f"task.{error}{hint}") from None
+
+
+def _require_learnable(cfg: ParpConfig) -> None:
+    """Raise ValueError where an option contradicts ``learn_mask``."""
+    grows = cfg.initial_sparsity is not None and cfg.initial_sparsity != cfg.sparsity
+    for option, contradicts, expected in (
+        ("sparsity", cfg.sparsity == 0, "a value above 0, or there is no mask to learn"),
+        ("initial_sparsity", grows, "null: a learned mask has one sparsity"),
+        ("adjust", not cfg.adjust, "true: a learned mask is no fixed one"),
+        ("mask_file", cfg.mask_file, "null: the initial mask comes from the scores (score_init)"),
+        (
+            "prune_criterion",
+            str(cfg.prune_criterion) != "magnitude",
+            "magnitude: the initial mask comes from the scores (score_init)",
+        ),
+    ):
+        if contradicts:
+            raise ValueError(
+                f"task.{option} is {_plain(cfg[option])!r} with task.learn_mask=true: expected "
+                f"{expected}"
+            )
 
 
 def _ramp_updates(cfg: ParpConfig) -> int:
@@ -178,7 +230,11 @@ def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
     schedule = build_schedule(cfg)
     if schedule.grows:
         options["ramp_updates"] = schedule.ramp_updates
-    return {k: str(v) if isinstance(v, Enum) else v for k, v in options.items()}
+    return {name: _plain(value) for name, value in options.items()}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Enum) else value
 
 
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
@@ -197,15 +253,19 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     params = prunable_parameters(model, cfg.prune_scope, cfg.prune_bias)
     pattern = parse_pattern(cfg.prune_pattern)
     criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
-    pruner = Pruner(params, schedule, criterion, pattern, cfg.adjust)
+    scores = initial_scores(str(cfg.score_init), cfg.seed) if cfg.learn_mask else None
+    pruner = Pruner(params, schedule, criterion, pattern, cfg.adjust, initial_scores=scores)
     if cfg.mask_file:
         mask = Mask.load(cfg.mask_file)
         try:
             pruner.start_from(mask)
         except ValueError as error:
             raise ValueError(f"mask file {cfg.mask_file}: {error}") from None
+    trainable = cfg.trainable or ("head" if cfg.learn_mask else "all")
+    train_only(model, trainable, pruner.params if cfg.learn_mask else {})
     if pruner.prunes:
-        _check_frozen(cfg, pruner, frozen_parameters(model, pruner.params, cfg.max_update))
+        frozen = frozen_parameters(model, pruner.params, cfg.max_update, cfg.trainable)
+        _check_frozen(cfg, pruner, frozen)
     return pruner
 
 

@@ -217,7 +217,9 @@ class ParpTask(AudioFinetuningTask):
         return loss, sample_size, logging_output
 
     def optimizer_step(self, optimizer, model, update_num: int):
-        if not self._step(optimizer, model, update_num):
+        with self.pruner.subnetwork.stepping():
+            stepped = self._step(optimizer, model, update_num)
+        if not stepped:
             return
         done = self.prune_log.update = update_num + 1
         if self.pruner.fixed:
@@ -267,7 +269,8 @@ class ParpTask(AudioFinetuningTask):
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
                 self.pruner.load(resumable["pruner"], masters)
-            restore_masters(optimizer, resumable["masters"])
+            with self.pruner.subnetwork.stepping():  # masters may be scores, as in a step
+                restore_masters(optimizer, resumable["masters"])
         if self.pruner.prunes and not self.pruner.started:
             self._start(masters)
             self.pruner.pruned_in_epoch = self.epoch

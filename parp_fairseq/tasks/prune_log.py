@@ -25,11 +25,14 @@ class PruneLog:
     def pruned(self, update: int, seconds: float = 0.0) -> None:
         """The pruner has pruned after ``update`` updates."""
         mask = self.pruner.mask
-        logger.info(
+        # A line for every update would be too many; the metrics have the same numbers.
+        every_update = self.pruner.learns_mask and update > 0
+        logger.log(
+            logging.DEBUG if every_update else logging.INFO,
             f"pruned {mask.num_pruned:,} of {mask.num_weights:,} weights at update {update}: "
             f"target sparsity {self.pruner.schedule.sparsity_at(update):.4f}, "
             f"sparsity {mask.sparsity:.4f}, mask_iou {self.pruner.mask_iou:.4f}, "
-            f"revived {self.pruner.revived:.4f}, {seconds:.3f} s"
+            f"revived {self.pruner.revived:.4f}, {seconds:.3f} s",
         )
 
     def ends(self) -> None:

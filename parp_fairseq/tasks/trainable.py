@@ -1,0 +1,83 @@
+"""Trainable: which parameters a finetuning run trains; the others are frozen."""
+
+import re
+from typing import Any, Callable, Dict, Mapping, Optional
+
+import torch
+from torch import Tensor, nn
+
+from parp_fairseq.pruning.scope import encoder_name
+
+
+def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -> None:
+    """Freeze all parameters of ``model`` but the CTC head and those that ``trainable`` names.
+
+    A frozen parameter has ``requires_grad`` False, so fairseq gives it to no optimizer.
+
+    Args:
+        model: a fairseq wav2vec 2.0 CTC model.
+        trainable: ``all`` (the encoder), ``head`` (nothing else), ``bias`` (all biases of the
+            encoder, layer norms included), or ``re:<regex>``, searched for in canonical names.
+        scored: name -> parameter that a score of a learned mask stands for while it is trained.
+
+    Raises:
+        ValueError: unknown ``trainable``, a regex that does not compile, or one that names nothing.
+    """
+    if trainable == "all":
+        return
+    named = _matcher(trainable)
+    encoder, scores = model.w2v_encoder.w2v_model, set(map(id, scored.values()))
+    # The features are computed without gradients then.
+    untouched = "feature_extractor." if encoder.feature_grad_mult <= 0 else None
+    parameters = {encoder_name(name): p for name, p in encoder.named_parameters()}
+    trained: Dict[str, Tensor] = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if id(parameter) not in scores
+        and named(name)
+        and not (untouched and name.startswith(untouched))
+    }
+    if not trained and trainable != "head":
+        known = ", ".join(list(parameters)[:3])
+        raise ValueError(
+            f"task.trainable is {trainable!r}, which names no parameter that can be trained: the "
+            f"encoder has {known}, ..."
+        )
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(id(parameter) in scores or name in trained)
+    _let_gradients_reach_checkpointed_layers(encoder)
+
+
+def _matcher(trainable: str) -> Callable[[str], bool]:
+    if trainable == "head":
+        return lambda name: False
+    if trainable == "bias":
+        return lambda name: name.endswith("bias")
+    if trainable.startswith("re:"):
+        try:
+            return re.compile(trainable[3:]).search
+        except re.error as error:
+            raise ValueError(
+                f"task.trainable is {trainable!r}, which is no regular expression: {error}"
+            ) from None
+    raise ValueError(f"task.trainable is {trainable!r}: expected all, head, bias or re:<regex>")
+
+
+def _let_gradients_reach_checkpointed_layers(encoder: nn.Module) -> None:
+    """Let the input of each layer under ``checkpoint_activations`` require a gradient.
+
+    fairseq's checkpoint is an autograd function of the layer's input alone. Where everything below
+    a layer is frozen, its input requires no gradient, and its parameters would get none either,
+    without an error.
+    """
+    for layer in encoder.encoder.layers:
+        checkpointed = hasattr(layer, "precheckpoint_forward")
+        if checkpointed and any(p.requires_grad for p in layer.parameters()):
+            layer.register_forward_pre_hook(_require_gradient)
+
+
+def _require_gradient(layer: nn.Module, inputs: Any) -> Optional[Any]:
+    x, *others = inputs
+    if torch.is_grad_enabled() and not x.requires_grad:
+        return (x.detach().requires_grad_(), *others)
+    return None

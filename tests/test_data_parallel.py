@@ -74,6 +74,44 @@ def test_two_ranks_agree_and_equal_one_with_twice_update_freq(corpus, encoder, t
     assert Mask.from_state_dict(first["mask"]).iou(alone.task.pruner.mask) > 0.99
 
 
+# A learned mask, with micro-batches that are summed on each rank before the ranks exchange them.
+LEARNED = dict(
+    CERTAIN, learn_mask=True, prune_pattern="layerwise", prune_bias="false", sparsity=0.3,
+    lr="[0.01]", max_update=6, update_freq="[2]",
+)  # fmt: skip
+
+
+def learn_rank(rank, rendezvous, folder, data, encoder):
+    import conftest  # noqa: F401  (registers the plugin in this process)
+    from test_training import run
+
+    cfg = training_config(data, encoder, folder, load_checkpoint_on_all_dp_ranks=True, **LEARNED)
+    join(cfg, rank, rendezvous)
+    trainer = make_trainer(cfg)
+    run(trainer, 6, update_freq=2)
+    pruner = trainer.task.pruner
+    report = {
+        "mask": pruner.mask.state_dict(),
+        "initial": pruner.initial_mask.state_dict(),
+        "scores": pruner.subnetwork.scores,
+        "weights": dict(trainer.get_model().named_parameters()),
+    }
+    torch.save(report, Path(folder) / f"rank{rank}.pt")
+
+
+def test_two_ranks_learn_one_mask(corpus, encoder, tmp_path):
+    two_ranks(learn_rank, tmp_path, corpus, encoder)
+    first, second = (
+        torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)
+    )
+    masks = [Mask.from_state_dict(report["mask"]) for report in (first, second)]
+    assert masks[0] == masks[1] and masks[0].digest() == masks[1].digest()
+    assert masks[0] != Mask.from_state_dict(first["initial"])
+    for kind in ("scores", "weights"):
+        for name, value in first[kind].items():
+            assert torch.equal(value, second[kind][name]), name
+
+
 def prune_apart(rank, rendezvous, folder):
     """Two ranks whose weights have come apart."""
     import conftest  # noqa: F401

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,35 @@ SLOW_MOMENTS = [
 ]
 
 
-def arguments(data: Path, encoder: Path, folder: Path):
-    """PARP-P in mid-ramp with everything random that fairseq has."""
+# A learned mask is selected after every update.
+LEARNED_MOMENTS = [
+    *(("prune", n) for n in (1, 2, 6, 11)),
+    *(("copy", n) for n in (2, 4)),
+    *(("save", n) for n in (1, 3)),
+    ("validation", 5),
+    *(("update", n) for n in (1, 12)),
+    ("optimizer step", 2),
+]
+
+# PARP-P in mid-ramp, and a learned mask.
+METHODS = {
+    "parp_p": ["task.prune_interval=3", "task.ramp_updates=12"],
+    "s3_router": ["task.sparsity=0.3", "optimization.lr=[0.01]"],
+}
+
+
+def arguments(data: Path, encoder: Path, folder: Path, method: str):
+    """A run with everything random that fairseq has."""
     return [
-        "--config-dir", RECIPES, "--config-name", "mini", "+method=parp_p",
+        "--config-dir", RECIPES, "--config-name", "mini", f"+method={method}",
         f"task.data={data}", "task.normalize=false", f"model.w2v_path={encoder}",
         f"hydra.run.dir={folder}", f"checkpoint.save_dir={folder}",
         "common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=30000",
         "model.mask_length=2", "model.mask_channel_length=2", "model.mask_channel_prob=0.3",
         "model.layerdrop=0.2", "model.dropout=0.1",
-        "task.prune_interval=3", "task.ramp_updates=12",
         "checkpoint.save_interval_updates=4", "checkpoint.keep_interval_updates=1",
         "dataset.validate_interval_updates=4", "optimization.max_update=16",
+        *METHODS[method],
     ]  # fmt: skip
 
 
@@ -59,32 +77,46 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(data, encoder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = run(["-m", "fairseq_cli.hydra_train"], arguments(data, encoder, folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    """undisturbed(method): the folder of a run that nothing interrupts."""
+
+    @cache
+    def train(method):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        done = run(["-m", "fairseq_cli.hydra_train"], arguments(data, encoder, folder, method))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return folder
+
+    return train
 
 
 @pytest.mark.parametrize(
-    "moment, n",
-    [*MOMENTS, *(pytest.param(*m, marks=pytest.mark.slow) for m in SLOW_MOMENTS)],
+    "method, moment, n",
+    [
+        *(("parp_p", *moment) for moment in MOMENTS),
+        ("s3_router", "optimizer step", 6),
+        *(
+            pytest.param(method, *moment, marks=pytest.mark.slow)
+            for method, moments in (("parp_p", SLOW_MOMENTS), ("s3_router", LEARNED_MOMENTS))
+            for moment in moments
+        ),
+    ],
 )
-def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, moment, n):
-    args = arguments(data, encoder, tmp_path)
+def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, method, moment, n):
+    args = arguments(data, encoder, tmp_path, method)
     killed = run([HERE / "killed_run.py", "KILL", moment, n], args)
     assert killed.returncode == -9, killed.stdout + killed.stderr
-    go_on(args, tmp_path, undisturbed)
+    go_on(args, tmp_path, undisturbed(method))
 
 
 # In the 7th update nothing is due; after the 8th there is a validation, and a save.
 @pytest.mark.parametrize("n", [7, pytest.param(8, marks=pytest.mark.slow)])
 def test_sigterm_saves_and_ends(data, encoder, undisturbed, tmp_path, n):
-    args = arguments(data, encoder, tmp_path)
+    args = arguments(data, encoder, tmp_path, "parp_p")
     told = run([HERE / "killed_run.py", "TERM", "update", n], args)
     assert told.returncode == -15, told.stdout + told.stderr
     assert f"SIGTERM: the run ends at update {n}; start it again to go on" in told.stdout
     assert load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == n
-    go_on(args, tmp_path, undisturbed)
+    go_on(args, tmp_path, undisturbed("parp_p"))
 
 
 def go_on(args, tmp_path, undisturbed):

@@ -11,7 +11,7 @@ from parp_fairseq.tasks.presets import METHODS, require_method
 PRESETS = Path(__file__).parents[1] / "recipes" / "method"
 DEFAULTS = dict(
     method=None, sparsity=0.5, initial_sparsity=None, adjust=True, mask_file=None,
-    prune_criterion="magnitude",
+    prune_criterion="magnitude", learn_mask=False, score_init="rank", trainable=None,
 )  # fmt: skip
 
 
@@ -51,6 +51,13 @@ def test_there_is_a_row_for_each_preset():
         ("parp", dict(initial_sparsity=0.1), r"initial_sparsity is 0\.1, .*parp"),
         ("parp_p", dict(initial_sparsity=None), "initial_sparsity is null, .*parp_p"),
         ("parp_p", dict(adjust=False), "adjust is false, .*parp_p"),
+        ("mpi", dict(learn_mask=True), "learn_mask is true, .*mpi.*needs false"),
+        ("parp", dict(trainable="bias"), "trainable is bias, .*parp.*needs null"),
+        ("s3_router", dict(learn_mask=False), "learn_mask is false, .*s3_router.*needs true"),
+        ("s3_router", dict(score_init="magnitude"), "score_init is magnitude, .*needs rank or"),
+        ("s3_router_p", dict(score_init="rank"), "score_init is rank, .*needs magnitude"),
+        ("bitfit", dict(trainable="head"), "trainable is head, .*bitfit.*needs bias"),
+        ("bitfit", dict(sparsity=0.5), r"sparsity is 0\.5, .*bitfit.*needs 0"),
     ],
 )
 def test_contradictions(method, changes, message):

@@ -59,7 +59,11 @@ TASK_DEFAULTS = {
     "prune_pattern": "global",
     "prune_scope": "transformer",
     "prune_bias": True,
+    "learn_mask": False,
+    "score_init": "rank",
+    "trainable": None,
 }
+LEARNED = {"learn_mask": True, "prune_pattern": "layerwise", "prune_bias": False}
 MASK_WANTED = "??? (give task.mask_file=FILE)"
 METHODS: dict[str, dict[str, Any]] = {
     "dense": {"sparsity": 0.0},
@@ -69,7 +73,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "imp": {"adjust": False, "mask_file": MASK_WANTED},
     "parp": {},
     "parp_p": {"initial_sparsity": 0.1},
+    "s3_router": {**LEARNED, "sparsity": 0.1},
+    "s3_router_p": {**LEARNED, "score_init": "magnitude"},
+    "bitfit": {"sparsity": 0.0, "trainable": "bias"},
 }
+# What presets set outside of the task.
+FINETUNED_WANTED = "??? (give checkpoint.finetune_from_model=FILE)"
+CHECKPOINT = {"s3_router_p": {"finetune_from_model": FINETUNED_WANTED}}
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +132,8 @@ def test_task_options_with_every_method(recipe: str) -> None:
     for method in METHODS:
         cfg = composed(recipe, f"+method={method}")
         assert cfg["task"] == expected_task(recipe, method), method
-        assert {**cfg, "task": None} == {**plain, "task": None}, method
+        checkpoint = {**plain["checkpoint"], **CHECKPOINT.get(method, {})}
+        assert {**cfg, "task": None} == {**plain, "task": None, "checkpoint": checkpoint}, method
 
 
 # Updates for which the authors froze the encoder of dense, OMP and IMP: 10,000 of these.

@@ -205,3 +205,24 @@ def test_the_rest_of_the_command_stays():
     command = "python {repository}/x.py {source} {data} && echo ${HOME} '{other}'"
     filled = fill(command, {"repository": "/r", "source": "/a b", "data": "/d"})
     assert filled == "python /r/x.py '/a b' /d && echo ${HOME} '{other}'"
+
+
+def test_learned_masks_and_bitfit_are_planned():
+    runs = planned(methods=["dense", "s3_router", "s3_router_p", "bitfit"], seeds=[1])
+    found = {(run.method, run.sparsity): run for run in runs}
+    assert set(found) == {("dense", 0.0), ("bitfit", 0.0)} | {
+        (method, sparsity) for method in ("s3_router", "s3_router_p") for sparsity in (0.3, 0.5)
+    }
+    dense = found["dense", 0.0]
+    assert found["s3_router_p", 0.3].weights_from == dense
+    assert found["s3_router_p", 0.3].chain == [dense, found["s3_router_p", 0.3]]
+    assert found["s3_router", 0.3].chain == [found["s3_router", 0.3]]
+    assert found["bitfit", 0.0].options == ["+method=bitfit", "common.seed=1"]
+    assert "task.sparsity=0.3" in found["s3_router", 0.3].options
+
+
+def test_a_pattern_can_be_chosen_unless_a_method_fixes_it():
+    override = "task.prune_pattern=layerwise"
+    assert planned(methods=["parp"], overrides=[override])
+    with pytest.raises(ValueError, match=r"changes task\.prune_pattern, which `methods`"):
+        planned(methods=["parp", "s3_router"], overrides=[override])

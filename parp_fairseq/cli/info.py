@@ -1,4 +1,4 @@
-"""``parp info``: sparsity of a mask or a checkpoint, layer by layer."""
+"""``parp info``: sparsity of a mask, a pack or a checkpoint, layer by layer."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -6,18 +6,20 @@ from typing import List, Optional, Tuple
 
 from .parsing.options import SCOPE, add_plot
 
-HELP = "sparsity of a mask or a checkpoint, layer by layer"
+HELP = "sparsity of a mask, a pack or a checkpoint, layer by layer"
 DESCRIPTION = """\
-Show how sparse a mask or a checkpoint is, layer by layer.
+Show how sparse a mask, a pack or a checkpoint is, layer by layer.
 
-In a mask the pruned weights are counted, in a checkpoint the zeros among its prunable weights. A
-weight matrix and its bias are counted together.
+In a mask the pruned weights are counted, in a checkpoint the zeros among its prunable weights, in a
+pack the zeros of the tensors that are stored with a bit for each weight. A weight matrix and its
+bias are counted together.
 
 A checkpoint that is less sparse than its own options say gets a warning. fairseq's
 average_checkpoints.py makes such files: a weight of the average is zero only if it is zero in all
 checkpoints. Average before pruning, or make a mask of the average and finetune with it."""
 EXAMPLES = """\
   parp info half.safetensors
+  parp info spanish.safetensors
   parp info checkpoint_best.pt --plot sparsity.png"""
 
 Facts = List[Tuple[str, object]]
@@ -28,12 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="mask (.safetensors of parp mask, or .pt of the paper's authors) or checkpoint",
+        help="mask (.safetensors of parp mask, or .pt of the paper's authors), pack (of parp "
+        "pack) or checkpoint",
     )
     parser.add_argument(
         "--scope",
-        help=f"what to count: {SCOPE} (default: everything that a mask covers; in a checkpoint, "
-        "the scope that it was trained with, or transformer)",
+        help=f"what to count: {SCOPE} (default: everything that a mask or a pack covers; in a "
+        "checkpoint, the scope that it was trained with, or transformer)",
     )
     add_plot(parser, "the table")
 
@@ -42,8 +45,10 @@ def run(args: Namespace) -> None:
     from tabulate import tabulate
 
     from parp_fairseq.pruning import Mask
+    from parp_fairseq.pruning.pack import Pack
 
     from .counting.layers import SparsityByLayer
+    from .files.packing import describe
     from .files.reading import load
 
     if args.plot:
@@ -53,6 +58,9 @@ def run(args: Namespace) -> None:
     held = load(args.file)
     if isinstance(held, Mask):
         mask, facts = _of_mask(args.file, held, args.scope)
+    elif isinstance(held, Pack):
+        mask, (_, *facts) = _of_mask(args.file, held.mask, args.scope)
+        facts = [("holds", "pack"), *describe(held), *facts]
     else:
         mask, facts = _of_checkpoint(held, args.scope)
     sparsity = SparsityByLayer(mask)
@@ -65,7 +73,7 @@ def run(args: Namespace) -> None:
         f"{mask.num_pruned:,} of {mask.num_weights:,} weights are zero: "
         f"sparsity {mask.sparsity:.1%}"
     )
-    warning = None if isinstance(held, Mask) else _less_sparse_than_trained(held)
+    warning = None if isinstance(held, (Mask, Pack)) else _less_sparse_than_trained(held)
     if warning:
         print(warning)
 

@@ -84,6 +84,7 @@ def run(args: Namespace) -> None:
 
     from parp_fairseq.pruning import Mask, magnitude_mask
 
+    from .files.checkpoint import Checkpoint
     from .files.reading import load
     from .files.writable import require_writable
 
@@ -92,8 +93,9 @@ def run(args: Namespace) -> None:
         raise ValueError("--as-is takes the zeros: expected no --criterion, --seed or --pattern")
     require_writable("--output", args.output, [".safetensors"])
     checkpoint = load(args.checkpoint)
-    if isinstance(checkpoint, Mask):
-        raise ValueError(f"{args.checkpoint} is a mask: expected a checkpoint")
+    if not isinstance(checkpoint, Checkpoint):
+        kind = "mask" if isinstance(checkpoint, Mask) else "pack"
+        raise ValueError(f"{args.checkpoint} is a {kind}: expected a checkpoint")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mask, coverage = _make_mask(args, checkpoint)

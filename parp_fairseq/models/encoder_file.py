@@ -6,7 +6,6 @@ gives a setting of the encoder, ``conv_feature_layers``, to Python's ``eval``.
 
 import argparse
 import ast
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -148,13 +147,3 @@ def _require_finite(weights: Any, where: str) -> None:
 
 def _some(names: Any) -> str:
     return ", ".join(map(repr, list(names)[:3])) or "nothing"
-
-
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Digest of names, types, shapes and bytes of all tensors in ``weights``."""
-    digest = blake2b(digest_size=8)
-    for name in sorted(weights):
-        weight = weights[name].detach().contiguous()
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\0".encode())
-        digest.update(weight.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

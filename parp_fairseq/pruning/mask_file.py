@@ -19,17 +19,19 @@ FORMAT = "parp-mask"
 _AUTHORS_SUFFIX = "_mask"
 
 
-def write_packed(path: Path, bits: Mapping[str, Tensor], told: Mapping[str, Any]) -> None:
-    """Write packed masks, and as metadata what JSON can hold of ``told``.
+def write_packed(
+    path: Path, tensors: Mapping[str, Tensor], told: Mapping[str, Any], form: str = FORMAT
+) -> None:
+    """Write packed masks or weights, and ``told`` as JSON in the metadata under the name ``form``.
 
     Raises:
         OSError: the file cannot be written; nothing was left behind.
     """
     # One entry: safetensors changes the order of several, and equal masks must be equal files.
-    metadata = {FORMAT: json.dumps(told)}
+    metadata = {form: json.dumps(told)}
     try:
         with replacing(path) as partial:
-            save_file(dict(bits), partial, metadata)
+            save_file(dict(tensors), partial, metadata)
             # safetensors makes the file readable only by its owner.
             umask = os.umask(0)
             os.umask(umask)

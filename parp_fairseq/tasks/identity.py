@@ -17,8 +17,8 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
 
-from parp_fairseq.models.encoder_file import weights_digest
 from parp_fairseq.pruning import Mask
+from parp_fairseq.pruning.digest import weights_digest
 from parp_fairseq.pruning.plain_file import load_plain
 
 from .corpora import corpora_of

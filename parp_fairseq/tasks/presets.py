@@ -24,27 +24,48 @@ def _as_yaml(value: Any) -> str:
     )
 
 
+_WEIGHTS_TRAIN = {
+    "learn_mask": _equal(False),
+    "trainable": Allowed(lambda found: found in (None, "all"), "null"),
+}
 _GIVEN_FILE = Allowed(lambda found: bool(found), "a mask file (parp mask makes one)")
-_FIXED_FROM_FILE = {"adjust": _equal(False), "mask_file": _GIVEN_FILE}
+_FIXED_FROM_FILE = {"adjust": _equal(False), "mask_file": _GIVEN_FILE, **_WEIGHTS_TRAIN}
 
 METHODS: Mapping[str, Mapping[str, Allowed]] = {
-    "dense": {"sparsity": Allowed(lambda found: found == 0, "0"), "mask_file": _equal(None)},
+    "dense": {
+        "sparsity": Allowed(lambda found: found == 0, "0"),
+        "mask_file": _equal(None),
+        **_WEIGHTS_TRAIN,
+    },
     "rp": {
         "prune_criterion": _equal("random"),
         "adjust": _equal(False),
         "mask_file": _equal(None),
+        **_WEIGHTS_TRAIN,
     },
     "mpi": {
         "prune_criterion": _equal("magnitude"),
         "adjust": _equal(False),
         "mask_file": _equal(None),
+        **_WEIGHTS_TRAIN,
     },
     "omp": _FIXED_FROM_FILE,
     "imp": _FIXED_FROM_FILE,
-    "parp": {"adjust": _equal(True), "initial_sparsity": _equal(None)},
+    "parp": {"adjust": _equal(True), "initial_sparsity": _equal(None), **_WEIGHTS_TRAIN},
     "parp_p": {
         "adjust": _equal(True),
         "initial_sparsity": Allowed(lambda found: found is not None, "a sparsity to begin with"),
+        **_WEIGHTS_TRAIN,
+    },
+    "s3_router": {
+        "learn_mask": _equal(True),
+        "score_init": Allowed(lambda found: found in ("rank", "random"), "rank or random"),
+    },
+    "s3_router_p": {"learn_mask": _equal(True), "score_init": _equal("magnitude")},
+    "bitfit": {
+        "sparsity": Allowed(lambda found: found == 0, "0"),
+        "trainable": _equal("bias"),
+        "learn_mask": _equal(False),
     },
 }
 

@@ -13,10 +13,10 @@ from hydra.errors import HydraException
 
 # Option -> the key of the study file that decides it.
 _OWNED = {
+    "task.sparsity": "sparsities",
     "method": "methods",
     "task._name": "methods",
     "model._name": "methods",
-    "task.sparsity": "sparsities",
     "task.mask_file": "methods",
     "common.seed": "seeds",
     "task.seed": "seeds",
@@ -25,6 +25,8 @@ _OWNED = {
     "model.w2v_path": "encoder",
     "distributed_training.distributed_world_size": "gpus",
 }
+# How any method may prune. Some presets set these; a study of other methods may choose.
+_OF_ANY_METHOD = ("task.prune_pattern", "task.prune_bias")
 # What the Snakefile sets, so that it finds again what a training wrote, and the report can read it.
 _FIXED = (
     "hydra",
@@ -65,7 +67,13 @@ def require_free(
         presets: name of a method -> its options, such as ``task.adjust``.
         methods: those of the study.
     """
-    owned = {key: "methods" for preset in presets.values() for key in preset} | _OWNED
+    of_presets = {
+        key: "methods"
+        for method, preset in presets.items()
+        for key in preset
+        if method in methods or key not in _OF_ANY_METHOD
+    }
+    owned = {**_OWNED, **{k: v for k, v in of_presets.items() if k not in _OWNED}}
     if list(methods) == ["parp_p"]:
         del owned["task.initial_sparsity"]  # where all runs are PARP-P, it tells none apart
     for override in overrides:

@@ -19,6 +19,7 @@ class Run:
     Attributes:
         settings: digest of everything else that decides the weights.
         mask_from: the run whose finetuned weights choose the mask (OMP, IMP).
+        weights_from: the run whose finetuned weights it starts from (S3-Router-P).
     """
 
     method: str
@@ -26,25 +27,29 @@ class Run:
     seed: int
     settings: str
     mask_from: Optional["Run"] = None
+    weights_from: Optional["Run"] = None
+
+    @property
+    def built_on(self) -> Optional["Run"]:
+        """The training that must come before this one."""
+        return self.mask_from or self.weights_from
 
     @property
     def name(self) -> str:
         """Differs where the settings of this training, or of one that it builds on, differ."""
-        key = digest(self.settings, self.mask_from and self.mask_from.name)
+        key = digest(self.settings, self.built_on and self.built_on.name)
         return f"{self.method}-{exact(self.sparsity)}-seed{self.seed}-{key}"
 
     @property
     def chain(self) -> list["Run"]:
         """The trainings that it takes, from the first to this one."""
-        return [*(self.mask_from.chain if self.mask_from else []), self]
+        return [*(self.built_on.chain if self.built_on else []), self]
 
     @property
     def options(self) -> list[str]:
-        """Its options for fairseq-hydra-train, except for the mask."""
+        """Its options for fairseq-hydra-train, except for files of other runs."""
         options = [f"+method={self.method}", f"common.seed={self.seed}"]
-        return options + (
-            [f"task.sparsity={exact(self.sparsity)}"] if self.method != "dense" else []
-        )
+        return options + ([f"task.sparsity={exact(self.sparsity)}"] if self.sparsity else [])
 
 
 def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> list[Run]:
@@ -75,13 +80,18 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
                 runs.append(dense)
             elif method == "imp":
                 runs += [imp[sparsity] for sparsity in study["sparsities"]]
+            elif config[method]["task"]["sparsity"] == 0:
+                runs.append(Run(method, 0.0, seed, settings[method]))
             else:
                 mask_from = dense if method == "omp" else None
+                starts_finetuned = config[method]["checkpoint"].get("finetune_from_model")
+                weights_from = dense if starts_finetuned else None
                 runs += [
-                    Run(method, s, seed, settings[method], mask_from) for s in study["sparsities"]
+                    Run(method, s, seed, settings[method], mask_from, weights_from)
+                    for s in study["sparsities"]
                 ]
     for link in dict.fromkeys(link for run in runs for link in run.chain):
-        if link.method != "dense":
+        if link.sparsity:
             _require_possible(link, config[link.method])
     return runs
 

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence, Set, Union
 from parp_fairseq.cli.files.checkpoint import Checkpoint, mask_of_zeros
 from parp_fairseq.cli.files.reading import load
 from parp_fairseq.pruning import Mask
+from parp_fairseq.pruning.pack import Pack
 
 _EVERYTHING = "re:"  # a scope that covers all weights
 
@@ -27,7 +28,7 @@ class Compared:
 
 
 def load_masks(paths: Sequence[Path]) -> Compared:
-    """Read masks and checkpoints, and restrict them to what they share.
+    """Read masks, packs and checkpoints, and restrict them to what they share.
 
     A mask covers its parameters, and a checkpoint of the task ``parp`` those that it pruned. Any
     other checkpoint covers what the others do; if there are no others, the scope ``transformer``.
@@ -36,7 +37,7 @@ def load_masks(paths: Sequence[Path]) -> Compared:
     Raises:
         ValueError: they share no parameter.
     """
-    held = [load(path) for path in paths]
+    held = [one.mask if isinstance(one, Pack) else one for one in map(load, paths)]
     weights = [one.prunable(_EVERYTHING) if isinstance(one, Checkpoint) else one for one in held]
     covered: List[Optional[Set[str]]] = [_covered(one) for one in held]
     if not any(covered):

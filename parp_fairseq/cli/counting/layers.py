@@ -41,3 +41,9 @@ class SparsityByLayer:
             ]
             for row in self.rows
         ]
+
+
+def layer_of(name: str) -> str:
+    """The transformer layer of a parameter, as text; ``other`` for what is in none."""
+    found = _OF_LAYER.fullmatch(name)
+    return found[1] if found else OTHER

@@ -1,19 +1,20 @@
-"""Reading a file that holds a mask or a checkpoint."""
+"""Reading a file that holds a mask, a pack or a checkpoint."""
 
 from pathlib import Path
 from typing import Mapping, Union
 
 from parp_fairseq.pruning import Mask
+from parp_fairseq.pruning.pack import Pack, is_pack
 from parp_fairseq.pruning.plain_file import is_safetensors
 
 from .checkpoint import Checkpoint, describe, read
 
 
-def load(path: Path) -> Union[Mask, Checkpoint]:
-    """Read a mask or a checkpoint; the content of the file decides which it is.
+def load(path: Path) -> Union[Mask, Pack, Checkpoint]:
+    """Read a mask, a pack or a checkpoint; the content of the file decides which it is.
 
     Raises:
-        OSError, ValueError: the file holds neither; the message names the file and the reason.
+        OSError, ValueError: the file holds none of them; the message names the file and the reason.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected a mask or a checkpoint")
@@ -22,7 +23,7 @@ def load(path: Path) -> Union[Mask, Checkpoint]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty: expected a mask or a checkpoint")
     if is_safetensors(path):
-        return Mask.load(path)
+        return Pack.load(path) if is_pack(path) else Mask.load(path)
     state = read(path)
     if isinstance(state, Mapping):
         if "model" in state:

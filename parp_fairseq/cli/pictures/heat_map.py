@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from parp_fairseq.cli.counting.layers import SparsityByLayer
+from parp_fairseq.cli.counting.overlap import OverlapByLayer
 from parp_fairseq.cli.files.writable import require_writable
 from parp_fairseq.cli.parsing.options import PICTURES
 
@@ -53,6 +54,16 @@ def draw_error_rates(
     """Error rates, as shares, by weight of the language model and word score."""
     with _heat_map(path, rates, lm_weights, word_scores, "error rate", title) as axes:
         axes.set(xlabel="word score", ylabel="weight of the language model")
+
+
+def draw_overlap(path: Path, overlap: OverlapByLayer, labels: Sequence[str]) -> None:
+    """Layer by pair of masks; the total is separated by a line."""
+    pairs = [f"{labels[a]} and {labels[b]}" for a, b in overlap.pairs]
+    meaning, title = "overlap above chance", "Overlap of the pruned weights"
+    with _heat_map(path, overlap.values, overlap.rows, pairs, meaning, title, "{:.2f}") as axes:
+        axes.set(ylabel="transformer layer")
+        axes.set_xticks(axes.get_xticks(), pairs, rotation=30, ha="right", rotation_mode="anchor")
+        axes.axhline(len(overlap.rows) - 1.5, color="white", linewidth=3)
 
 
 class _heat_map:

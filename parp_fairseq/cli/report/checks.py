@@ -72,16 +72,21 @@ def _compare(
         )
 
 
-_KNOWN = {"dense", "rp", "mpi", "omp", "imp", "parp", "parp_p"}
+_KNOWN = {
+    *("dense", "rp", "mpi", "omp", "imp", "parp", "parp_p"),
+    *("s3_router", "s3_router_p", "bitfit"),
+}
 
 
 def _methods_of(task: Mapping[str, Any]) -> Set[str]:
     """The methods that these options of the task are; empty if none is known."""
     sparsity, initial = task.get("sparsity", 0.0), task.get("initial_sparsity")
-    if not {"sparsity", "adjust", "prune_criterion"} <= task.keys() or task.get("learn_mask"):
+    if not {"sparsity", "adjust", "prune_criterion"} <= task.keys():
         return set()
+    if task.get("learn_mask"):
+        return {"s3_router_p" if task.get("score_init") == "magnitude" else "s3_router"}
     if sparsity == 0:
-        return {"dense"}
+        return {"bitfit" if task.get("trainable") == "bias" else "dense"}
     if not task["adjust"]:
         if task.get("mask_file"):
             return {"omp", "imp"}

@@ -24,6 +24,9 @@ _LOOKS = {
     "imp": ("#009E73", "D"),
     "parp": ("#D55E00", "o"),
     "parp_p": ("#CC79A7", "P"),
+    "s3_router": ("#0072B2", "X"),
+    "s3_router_p": ("#F0E442", "h"),
+    "bitfit": ("#000000", "*"),
 }
 Triple = Tuple[float, float, float]  # a value, and the ends of its bar
 

@@ -23,6 +23,9 @@ TITLES = {
     "imp": "IMP",
     "parp": "PARP",
     "parp_p": "PARP-P",
+    "s3_router": "S3-Router",
+    "s3_router_p": "S3-Router-P",
+    "bitfit": "BitFit",
 }
 METHODS = tuple(TITLES)  # in the order of the paper
 
@@ -100,7 +103,7 @@ class Study:
 
     @property
     def sparsities(self) -> List[float]:
-        return sorted({cell.sparsity for cell in self.cells if cell.method != "dense"})
+        return sorted({cell.sparsity for cell in self.cells if cell.sparsity > 0})
 
 
 def read_study(folder: Path) -> Study:

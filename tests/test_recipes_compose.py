@@ -252,6 +252,9 @@ OVERRIDES = {
     "prune_pattern": "2:4",
     "prune_scope": "all",
     "prune_bias": False,
+    "learn_mask": True,
+    "score_init": "random",
+    "trainable": "bias",
 }
 
 

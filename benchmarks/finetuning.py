@@ -9,7 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from fairseq.models.wav2vec import Wav2Vec2Config, Wav2Vec2Model
 from fairseq.trainer import Trainer
 from fresh import peak_gb
 from omegaconf import OmegaConf
+from torch import nn
 
 TASKS = {
     "parp": ["--task", "parp", "--arch", "parp_wav2vec_ctc", "--prune-interval", "50"],
@@ -58,10 +59,26 @@ def write_base_encoder(path: Path) -> None:
 
 
 def run(task: str, encoder: str, data: str, updates: int) -> Dict:
-    """Seconds of each update, of the start-up before them, and the most memory held, in GB."""
+    """What :func:`finetune` measures of one of ``TASKS``."""
+    return finetune(TASKS[task], encoder, data, updates)
+
+
+def finetune(
+    chosen: List[str],
+    encoder: str,
+    data: str,
+    updates: int,
+    prepare: Optional[Callable[[nn.Module], None]] = None,
+) -> Dict:
+    """Seconds of each update, of the start-up before them, and the most memory held, in GB.
+
+    Args:
+        chosen: options of the task and the model.
+        prepare: called with the model before there is an optimizer.
+    """
     start = time.perf_counter()
     utils.import_user_module(Namespace(user_dir="parp_fairseq"))
-    line = [data, *TASKS[task], "--w2v-path", encoder, "--criterion", "ctc", "--labels", "ltr"]
+    line = [data, *chosen, "--w2v-path", encoder, "--criterion", "ctc", "--labels", "ltr"]
     line += ["--optimizer", "adam", "--lr", "[1e-5]", "--lr-scheduler", "fixed", "--zero-infinity"]
     line += ["--max-tokens", "80000", "--ddp-backend", "legacy_ddp", "--num-workers", "0"]
     line += ["--max-update", str(updates), "--log-format", "none", "--apply-mask"]
@@ -71,6 +88,8 @@ def run(task: str, encoder: str, data: str, updates: int) -> Dict:
     torch.manual_seed(1)
     task = tasks.setup_task(cfg.task)
     model = task.build_model(cfg.model)
+    if prepare is not None:
+        prepare(model)
     trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
     _, epoch_iterator = checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
     seconds = [time.perf_counter() - start]

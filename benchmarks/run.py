@@ -59,6 +59,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "files": measure(SELECTION, what="file_size", layers=12, width=768),
         "finetuning": finetuning(updates),
         "manifests": manifests.run(repeats),
+        "learned": learned_masks(repeats, updates),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
@@ -103,19 +104,42 @@ def sparsities(repeats: int) -> Dict[str, Dict]:
 
 def finetuning(updates: int) -> Dict[str, Dict]:
     """Both tasks twice, in turns: a machine that slows down slows both."""
-    runs = ROOT / "runs" / "bench"
-    encoder, data = runs / "encoder.pt", runs / "data"
-    code = "import sys, pathlib, finetuning as f; f.write_base_encoder(pathlib.Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(encoder)], check=True, cwd=HERE)
-    script = [ROOT / "manifests" / "mini.py", ROOT / "manifests" / "mini", data]
-    subprocess.run([sys.executable, *map(str, script)], check=True, stdout=subprocess.DEVNULL)
-    arguments = dict(encoder=str(encoder), data=str(data), updates=updates)
+    arguments = dict(**base_encoder_and_mini(), updates=updates)
     found: Dict[str, Dict] = {}
     for task in tqdm(("stock", "parp", "parp", "stock"), desc="finetuning"):
         run = measure(str(HERE / "finetuning.py"), task=task, **arguments)
         for key, value in run.items():
             found.setdefault(task, {}).setdefault(key, []).append(value)
     return found
+
+
+def learned_masks(repeats: int, updates: int) -> Dict[str, Dict]:
+    """Updates in turns; the selection among the weights of base; the bytes of ten languages."""
+    script, arguments = str(HERE / "learned.py"), base_encoder_and_mini()
+    names = ("dense, stock", "learned mask", "sorted in each forward")
+    found: Dict[str, Dict] = {}
+    for name in tqdm((*names, *reversed(names)), desc="learned masks"):
+        # A fifth of the updates: the peer that sorts takes minutes for ten of them.
+        run = measure(script, what="update", contender=name, updates=updates // 5, **arguments)
+        for key, value in run.items():
+            found.setdefault(name, {}).setdefault(key, []).append(value)
+    layers, width = selection.SHAPES["base"]
+    return {
+        "updates": found,
+        "selection": measure(script, what="selection", layers=layers, width=width, repeats=repeats),
+        "packs": measure(script, what="packs", encoder=arguments["encoder"], languages=10),
+    }
+
+
+def base_encoder_and_mini() -> Dict[str, str]:
+    """Paths of an encoder in the size of base and of the mini corpus, which are made here."""
+    runs = ROOT / "runs" / "bench"
+    encoder, data = runs / "encoder.pt", runs / "data"
+    code = "import sys, pathlib, finetuning as f; f.write_base_encoder(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(encoder)], check=True, cwd=HERE)
+    script = [ROOT / "manifests" / "mini.py", ROOT / "manifests" / "mini", data]
+    subprocess.run([sys.executable, *map(str, script)], check=True, stdout=subprocess.DEVNULL)
+    return {"encoder": str(encoder), "data": str(data)}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from fairseq.trainer import Trainer
 from fairseq_cli.hydra_train import cli_main
 
 
-def half_a_prune(mask, params) -> None:
+def half_a_prune(mask, params, *_) -> None:
     for name in list(params)[: len(params) // 2]:
         params[name].data[~mask[name]] = 0
 

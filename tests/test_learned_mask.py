@@ -334,13 +334,34 @@ def test_masters_are_the_scores(corpus, encoder, tmp_path):
         assert torch.equal(param, subnetwork.frozen[name] * pruner.mask[name]), name
 
 
-@pytest.mark.parametrize("switch", ["memory_efficient_bf16"])
-def test_a_precision_without_float32_scores_is_refused(corpus, encoder, tmp_path, switch):
-    options = {**ROUTER, "precision": {"bf16": True, switch: True}}
+def test_a_precision_without_float32_scores_is_refused(corpus, encoder, tmp_path):
+    options = {**ROUTER, "precision": {"bf16": True, "memory_efficient_bf16": True}}
+    message = "does not support common.memory_efficient_bf16=true: it keeps no float32 scores"
+    with pytest.raises(ValueError, match=message):
+        make_trainer(training_config(corpus, encoder, tmp_path, **options))
+    half = torch.nn.Parameter(torch.randn(4, 4).half())
+    pruner = Pruner(
+        {"w": half}, Schedule(0.5, interval=1), initial_scores=initial_scores("rank", 1)
+    )
+    with pytest.raises(ValueError, match="w is float16 and the optimizer keeps no float32 copy"):
+        pruner.start()
+    assert not (half == 0).any() and not pruner.started
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="flat fp16 masters need CUDA")
+@pytest.mark.parametrize("switches", [{}, {"fp16_no_flatten_grads": True}], ids=str)
+def test_fp16_on_a_gpu(corpus, encoder, tmp_path, switches):
+    precision = {"fp16": True, **switches}
+    options = {**ROUTER, "cpu": None, "lr": "[0.01]", "precision": precision}
     trainer = make_trainer(training_config(corpus, encoder, tmp_path, **options))
-    with pytest.raises(ValueError, match="bfloat16 and the optimizer keeps no float32 copy"):
-        run(trainer, 1)
-    assert not list(tmp_path.glob("*.pt"))
+    run(trainer, 4)
+    pruner = trainer.task.pruner
+    frozen, scores = pruner.subnetwork.frozen, pruner.subnetwork.scores
+    assert pruner.mask == magnitude_mask(scores, 0.3, "layerwise").beside(scores)
+    assert pruner.mask != pruner.initial_mask
+    for name, param in covered(trainer.get_model()).items():
+        assert scores[name].dtype == torch.float32
+        assert torch.equal(param, frozen[name] * pruner.mask[name].to(param.device)), name
 
 
 def test_an_overflow_leaves_mask_and_scores_alone(corpus, encoder, tmp_path):

@@ -29,12 +29,13 @@ Make, inspect and compare masks of speech encoders, report on studies, transcrib
 exchange models with Hugging Face.
 
 Train and evaluate with the programs of fairseq and common.user_dir=parp_fairseq. A recipe without
-+method= trains PARP; +method= selects another method (dense, rp, mpi, omp, imp, parp_p, ...)."""
++method= trains PARP; +method= selects another method (dense, rp, mpi, omp, imp, parp_p, s3_router, ...)."""
 
 _EXAMPLES = """\
   parp mask wav2vec_small.pt -o half.safetensors      prune half of the pre-trained weights
   parp info half.safetensors                          sparsity, layer by layer
   parp compare half.safetensors checkpoint_best.pt    how far finetuning moved the mask
+  parp pack checkpoint_best.pt --base wav2vec_small.pt -o es.safetensors
   parp report /runs/study                             tables and pictures of a study
   parp transcribe checkpoint_best.pt talk.mp3         audio to text
   parp export checkpoint_best.pt my-model             a folder for transformers

@@ -183,7 +183,4 @@ class LearnedSubnetwork(Subnetwork):
         return signs.mul_(self.frozen[name]).mul_(gradient)
 
     def _show(self, mask: Mask) -> None:
-        mask._require_same_parameters(self.params)
-        for name, param in self.params.items():
-            param.data.copy_(self.frozen[name])
-        mask.apply_(self.params)
+        mask.apply_(self.params, self.frozen)

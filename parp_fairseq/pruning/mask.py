@@ -3,7 +3,7 @@
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
 from safetensors import SafetensorError
@@ -208,8 +208,15 @@ class Mask(Mapping[str, Tensor]):
         return self._from_bits(bits, self._shapes, self.scope, self.origin)
 
     @torch.no_grad()
-    def apply_(self, params: Mapping[str, Tensor]) -> None:
+    def apply_(
+        self, params: Mapping[str, Tensor], source: Optional[Mapping[str, Tensor]] = None
+    ) -> None:
         """Set the pruned weights of ``params`` to zero, in place.
+
+        Args:
+            params: name -> weight.
+            source: where the kept weights are taken from, in tensors of the same names, types and
+                shapes; by default they stay as they are.
 
         Raises:
             ValueError: names or shapes differ from those of the mask, or a weight is no dense
@@ -219,8 +226,10 @@ class Mask(Mapping[str, Tensor]):
         self._require_same_parameters(params)
         for name, param in params.items():
             # As integers: twice as fast as masked_fill_, +0.0 for negative weights, and 0 for NaN.
-            bits = param.data.view(INTEGERS[param.element_size()])
-            bits.mul_(self[name].to(param.device))
+            integers = INTEGERS[param.element_size()]
+            bits, keep = param.data.view(integers), self[name].to(param.device)
+            taken = bits if source is None else source[name].view(integers)
+            torch.mul(taken, keep, out=bits)
 
     def state_dict(self) -> Dict[str, Any]:
         """Plain tensors and numbers on the CPU, to be saved."""

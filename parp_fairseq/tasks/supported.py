@@ -36,6 +36,12 @@ def require_supported(config: Any) -> None:
         if value != off:
             shown = "null" if off is None else str(off).lower()
             raise ValueError(f"task parp does not support {option}={value}: expected {shown}")
+    for option in ("memory_efficient_fp16", "memory_efficient_bf16"):
+        if config.task.learn_mask and getattr(config.common, option):
+            raise ValueError(
+                f"task.learn_mask does not support common.{option}=true: it keeps no float32 "
+                f"scores, by which the mask is selected; expected {option[17:]} alone, or amp"
+            )
 
 
 def require_supported_optimizer(optimizer: Any) -> None:

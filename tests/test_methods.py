@@ -179,6 +179,54 @@ def test_parp_p_grows_along_its_ramp(corpus, encoder, tmp_path, caplog):
     assert zeros(tmp_path / "checkpoint_last.pt").sum() == round(0.7 * total)
 
 
+def different(a: Path, b: Path):
+    """Names of the encoder's tensors that differ between two files."""
+    first, second = (
+        {name.split("w2v_model.")[-1]: w for name, w in load(path)["model"].items()}
+        for path in (a, b)
+    )
+    return {name for name in first if name in second and not torch.equal(first[name], second[name])}
+
+
+def assert_masked(checkpoint: Path, source: Path, sparsity: float) -> None:
+    """Nothing of the encoder changed, but for zeros, of which each matrix has its share."""
+    ours, theirs = weights(checkpoint), weights(source)
+    matrices = {name for name in ours if name.endswith("weight")}
+    assert different(checkpoint, source) <= matrices | {"w2v_encoder.proj.weight"} | {
+        "w2v_encoder.proj.bias"
+    }
+    for name in matrices:
+        kept = ours[name] != 0
+        assert int((~kept).sum()) == round(sparsity * kept.numel()), name
+        assert torch.equal(ours[name], theirs[name] * kept), name
+
+
+def test_s3_router_masks_the_pretrained_weights(run, encoder):
+    begun = run("s3_router", sparsity=0.3, max_update=1, lr="[0.0]")
+    last = run("s3_router", sparsity=0.3, max_update=4, lr="[0.01]")
+    for checkpoint in (begun, last):
+        assert_masked(checkpoint, encoder, 0.3)
+    assert not np.array_equal(zeros(begun), zeros(last)), "nothing was learned"
+    for name, weight in weights(encoder).items():  # scores begin in the order of the weights
+        if name.endswith("weight"):
+            pruned = weight[weights(begun)[name] == 0].abs().max()
+            assert pruned <= weight[weights(begun)[name] != 0].abs().min(), name
+
+
+def test_s3_router_p_masks_the_finetuned_weights(run, encoder):
+    dense = run("dense", lr="[0.01]")
+    router = run("s3_router_p", sparsity=0.6, lr="[0.01]", finetune_from_model=dense)
+    assert_masked(router, dense, 0.6)
+    assert different(router, encoder) > different(router, dense) - {"w2v_encoder.proj.weight"} - {
+        "w2v_encoder.proj.bias"
+    }
+
+
+def test_bitfit_changes_biases_alone(run, encoder):
+    changed = different(run("bitfit", lr="[0.01]"), encoder)
+    assert changed and all(name.endswith("bias") for name in changed)
+
+
 @pytest.mark.parametrize("sparsity", [0.1, 0.37, 0.9])
 @pytest.mark.parametrize("method", ["rp", "mpi", "omp", "imp", "parp", "parp_p"])
 def test_all_end_at_the_sparsity_asked_for(run, encoder, method, sparsity):

@@ -29,7 +29,7 @@ Make, inspect and compare masks of speech encoders, report on studies, transcrib
 exchange models with Hugging Face.
 
 Train and evaluate with the programs of fairseq and common.user_dir=parp_fairseq. A recipe without
-+method= trains PARP; +method= selects another method (dense, rp, mpi, omp, imp, parp_p, s3_router, ...)."""
++method= trains PARP; +method= selects another method (dense, rp, mpi, omp, imp, s3_router, ...)."""
 
 _EXAMPLES = """\
   parp mask wav2vec_small.pt -o half.safetensors      prune half of the pre-trained weights

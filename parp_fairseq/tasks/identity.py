@@ -39,8 +39,9 @@ FREE = {
     "wer_sil_weight wer_args",
     "optimizer": "lr tpu",  # optimization.lr
     "lr_scheduler": "max_update lr",
+    # By model.max_update freeze_share sets freeze_finetune_updates, which is compared.
     "model": "w2v_path w2v_args data normalize ddp_backend checkpoint_activations "
-    "offload_activations min_params_to_wrap",
+    "offload_activations min_params_to_wrap max_update",
     "ema": "",
 }
 _PRECISION = (

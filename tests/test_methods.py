@@ -55,7 +55,11 @@ def run(corpus, encoder, tmp_path):
 
 def preset(method: str) -> Dict:
     options = yaml.safe_load((PRESETS / f"{method}.yaml").read_text())["task"]
-    return {name: str(v).lower() if isinstance(v, bool) else v for name, v in options.items()}
+    # On the command line of fairseq-train, options that are false by default are flags.
+    return {
+        name: str(v).lower() if isinstance(v, bool) and name != "learn_mask" else v
+        for name, v in options.items()
+    }
 
 
 def weights(path: Path) -> Dict[str, torch.Tensor]:

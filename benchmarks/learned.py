@@ -98,7 +98,7 @@ def packs(encoder: str, languages: int) -> Dict:
     """
     base = torch.load(encoder, map_location="cpu", weights_only=True)["model"]
     weights = {
-        f"w2v_encoder.w2v_model.{name}": weight
+        f"w2v_encoder.w2v_model.{name}": weight.clone()
         for name, weight in base.items()
         if not name.startswith(("quantizer", "project_q", "final_proj"))
     }

@@ -8,6 +8,7 @@ import math
 import zlib
 from typing import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,11 +37,18 @@ class DrawnScores:
         bound = 1 / math.sqrt(max(1, fan_in))
         draws = torch.empty(weight.numel()).uniform_(-bound, bound, generator=generator)
         if self.ranked:
-            order = weight.detach().abs().flatten().cpu().argsort(stable=True)
             sizes = torch.empty_like(draws)
-            sizes[order] = draws.abs().sort().values
+            sizes[_order(weight)] = torch.from_numpy(np.sort(draws.abs().numpy()))
             draws = torch.copysign(sizes, draws)
         return draws.view(weight.shape).to(weight.device)
+
+
+def _order(weight: Tensor) -> Tensor:
+    """A stable argsort of |weight|: floats have the order of their bits, and positions follow."""
+    bits = weight.detach().abs().flatten().cpu().float().numpy().view(np.int32)
+    keys = (bits.astype(np.int64) << 32) | np.arange(len(bits))
+    keys.sort()  # a tenth of the time of torch's stable argsort
+    return torch.from_numpy(keys & 0xFFFFFFFF)
 
 
 def magnitude_scores(name: str, weight: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import soundfile
 from audio.clips import Clip, convert_all
 
 source, root, jobs, what, n = sys.argv[1:]
-moments = {"write": (soundfile, "write"), "rename": (Path, "replace"), "stamp": (os, "utime")}
+moments = {"write": (Path, "write_bytes"), "rename": (Path, "replace"), "stamp": (os, "utime")}
 owner, name = moments[what]
 original, calls = getattr(owner, name), itertools.count(1)
 

@@ -178,7 +178,10 @@ BAD_OPTIONS = {
         "--test-speakers: 'zoe', expected one of ann",
     ),
     "unknown valid speaker": (["--valid-speakers=ann,"], "'ann,', expected names separated by"),
-    "speaker twice": (["--test-speakers=ann", "--valid-speakers=ann"], "ann is in --test-speakers"),
+    "speaker twice": (
+        ["--test-speakers=ann", "--valid-speakers=ann"],
+        "ann is also in --test-speakers",
+    ),
     "none to train": (
         ["--test-speakers=ann,bob,cy,dee"],
         "leave too few speakers, expected one or",

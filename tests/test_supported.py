@@ -16,8 +16,6 @@ def zeros(params) -> int:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_pruned_weights_stay_pruned(corpus, encoder, tmp_path, optimizer, adjust):
     extra = dict(momentum=0.9) if optimizer in ("sgd", "nag") else {}
-    if optimizer == "adafactor":
-        extra = dict(relative_step=True, scale_parameter=True)
     cfg = training_config(
         corpus, encoder, tmp_path, optimizer=optimizer, adjust=adjust, prune_interval=2, **extra
     )

@@ -178,7 +178,7 @@ def test_made_again_alike_and_not_of_other_corpora(languages: Path, tmp_path: Pa
     assert before["train.ltr"] == EXPECTED["train.ltr"]
     done = prepare("joint.py", languages / "es", languages / "fr", tmp_path)
     assert done.returncode == 2
-    assert f"{tmp_path / 'test_it.tsv'}: of another corpus, expected DEST to be new" in done.stderr
+    assert f"{tmp_path / 'test_it.tsv'}: of another corpus, expected a new DEST" in done.stderr
     assert files(tmp_path) == before
 
 
@@ -257,7 +257,7 @@ REFUSED = {
     "the name of a split": (
         lambda es: [f.rename(es / f"train_fr{f.suffix}") for f in es.glob("test.*")],
         "es fr all",
-        "fr: its train would be named train_fr, as another split is already",
+        "fr: its train would be named train_fr, like another split",
     ),
     "another corpus in DEST": (None, "es fr it", "it/speakers.tsv: of another corpus, expected"),
     "no train": (

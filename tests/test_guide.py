@@ -132,6 +132,7 @@ def run_block(language: str, text: str, folder: Path) -> "subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
 def test_every_block_runs(page: str, walk: Path, stand_ins: Path) -> None:
     if page in RUN_ELSEWHERE:

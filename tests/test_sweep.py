@@ -15,7 +15,8 @@ def sweep(corpus, encoder, folder, *overrides):
         sys.executable, "-m", "fairseq_cli.hydra_train", "-m", "--config-dir", RECIPES,
         "--config-name", "mini", "+method=rp", f"task.data={corpus}", f"model.w2v_path={encoder}",
         "task.normalize=false", "common.cpu=true", "dataset.num_workers=0",
-        "dataset.disable_validation=true", "optimization.max_update=2", f"hydra.sweep.dir={folder}",
+        "dataset.disable_validation=true", "optimization.max_update=2", "model.mask_length=2",
+        "model.mask_channel_length=1", f"hydra.sweep.dir={folder}",
         *overrides,
     ]  # fmt: skip
     return subprocess.run(list(map(str, command)), capture_output=True, text=True)

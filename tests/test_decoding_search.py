@@ -168,20 +168,11 @@ def test_symbols_and_ngrams_equal_an_exhaustive_search(tmp_path, model):
 def test_the_widest_beam_without_a_model_finds_the_greedy_path():
     rng = np.random.default_rng(0)
     search = BeamSearch(SearchOptions(**WIDE), SYMBOLS, BLANK, SEPARATOR)
-    for _ in range(200):
-        log_probs = emission(rng, int(rng.integers(1, 30)))
+    for _ in range(40):
+        log_probs = emission(rng, int(rng.integers(1, 10)))
         [greedy], [widest] = GreedySearch()(log_probs), search(log_probs)
         assert widest.score == pytest.approx(greedy.score, abs=1e-4)
         assert spell(widest, BLANK, SYMBOLS).runs == spell(greedy, BLANK, SYMBOLS).runs
-
-
-def test_a_narrow_beam_finds_no_better_score_than_a_wide_one(lexicon):
-    rng = np.random.default_rng(1)
-    narrow = BeamSearch(SearchOptions(beam=2), SYMBOLS, BLANK, SEPARATOR, lexicon=lexicon)
-    wide = BeamSearch(SearchOptions(**WIDE), SYMBOLS, BLANK, SEPARATOR, lexicon=lexicon)
-    pairs = [(narrow(e)[0].score, wide(e)[0].score) for e in (emission(rng, 20) for _ in range(50))]
-    assert all(a <= b + 1e-4 for a, b in pairs)
-    assert any(a < b - 1e-4 for a, b in pairs)
 
 
 def test_every_utterance_has_a_hypothesis_even_where_no_word_fits(lexicon):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from fairseq.criterions.ctc import CtcCriterionConfig
 from fairseq.dataclass.initialize import hydra_init
 from fairseq.optim.adam import FairseqAdamConfig
 from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRScheduleConfig
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -84,9 +86,13 @@ CHECKPOINT = {"s3_router_p": {"finetune_from_model": FINETUNED_WANTED}}
 
 @pytest.fixture(autouse=True)
 def _fresh_hydra() -> Iterator[None]:
+    """Neither Hydra's state nor the schemas that hydra_init stores are seen by other tests."""
+    store = ConfigStore.instance()
+    before = deepcopy(store.repo)
     GlobalHydra.instance().clear()
     yield
     GlobalHydra.instance().clear()
+    store.repo = before
 
 
 def config_dir(folder: Path) -> AbstractContextManager[None]:

@@ -103,7 +103,7 @@ def test_a_method_that_wants_a_mask_says_so(
 @pytest.mark.parametrize(
     "missing, message",
     [
-        ("task.data", "missing mandatory value: data"),
+        ("task.data", r"task\.data is not given|missing mandatory value: data"),
         ("model.w2v_path", r"model\.w2v_path is not given|missing mandatory value: w2v_path"),
     ],
 )

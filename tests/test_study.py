@@ -342,4 +342,4 @@ def test_a_training_that_fails_says_why_in_a_line(undisturbed, tmp_path):
     line = command(folder, {**SMALL, "methods": ["mpi"], "overrides": overrides}, "-j", 1)
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert re.search(r"^ValueError: .*unknown scope 'decoder'", done.stderr, re.MULTILINE)
+    assert re.search(r"^.*unknown scope 'decoder'", done.stderr, re.MULTILINE)

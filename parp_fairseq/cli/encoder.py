@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .parsing.options import add_output
+
 HELP = "make an encoder file from a pre-training checkpoint"
 DESCRIPTION = """\
 Make the file that model.w2v_path takes from a checkpoint of pre-training.
@@ -21,14 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of pre-training"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="ENCODER.pt",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "ENCODER.pt")
     parser.add_argument(
         "--half", action="store_true", help="write the weights in fp16: half the size"
     )

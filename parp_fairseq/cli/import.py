@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .parsing.options import add_output
+
 HELP = "write a Hugging Face wav2vec 2.0 as a file for model.w2v_path"
 DESCRIPTION = """\
 Write a pre-trained wav2vec 2.0 of transformers as the file that model.w2v_path takes.
@@ -24,14 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="folder with config.json and model.safetensors, or a file of weights beside its "
         "config.json",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="ENCODER.pt",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "ENCODER.pt")
     parser.add_argument(
         "--normalize",
         choices=("true", "false"),

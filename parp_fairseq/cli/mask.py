@@ -5,7 +5,7 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .parsing.options import SCOPE, seed
+from .parsing.options import SCOPE, add_output, seed
 
 HELP = "make a mask from a checkpoint"
 DESCRIPTION = """\
@@ -28,14 +28,7 @@ Then train with it: task.mask_file="$PWD/omp.safetensors" task.sparsity=0.7"""
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="fairseq checkpoint")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="MASK.safetensors",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "MASK.safetensors")
     share = parser.add_mutually_exclusive_group()
     share.add_argument(
         "--sparsity",

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .parsing.options import add_output
+
 HELP = "a finetuned checkpoint as what differs from its encoder"
 DESCRIPTION = """\
 Store a finetuned checkpoint as what differs from the encoder that it was trained from.
@@ -30,14 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the checkpoint that the weights are stored as a difference to: the pre-trained "
         "encoder, or the finetuned model that a mask was learned over (default: none)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="PACK.safetensors",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "PACK.safetensors")
 
 
 def run(args: Namespace) -> None:

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .parsing.options import add_output
+
 HELP = "take pruned channels out of a checkpoint"
 DESCRIPTION = """\
 Take the hidden channels of the feed-forward layers that are zero out of a finetuned checkpoint.
@@ -19,14 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="finetuned checkpoint of fairseq"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="SMALL.pt",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "SMALL.pt")
 
 
 def run(args: Namespace) -> None:

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .parsing.options import add_output
+
 HELP = "a checkpoint for fairseq, from a pack and its encoder"
 DESCRIPTION = """\
 Make a checkpoint of fairseq from a file that `parp pack` wrote.
@@ -23,14 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="ENCODER",
         help="the checkpoint that was given to parp pack as --base; another one is refused",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="CHECKPOINT.pt",
-        help="file to write; an existing one is replaced",
-    )
+    add_output(parser, "CHECKPOINT.pt")
 
 
 def run(args: Namespace) -> None:

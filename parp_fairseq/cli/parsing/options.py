@@ -11,6 +11,18 @@ SCOPE = (
 PICTURES = (".png", ".pdf", ".svg")
 
 
+def add_output(parser: argparse.ArgumentParser, metavar: str) -> None:
+    """``-o FILE``, the file that a command writes."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar=metavar,
+        help="file to write; an existing one is replaced",
+    )
+
+
 def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
     """``--plot PICTURE``: ``what`` as a heat map."""
     parser.add_argument(

@@ -133,6 +133,41 @@ def make_study(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_decoder_has_its_own_rates_and_intervals(tmp_path, capsys):
+    """As for the greedy decoder; speakers are those of the split."""
+    study = make_study(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    for file, lines in {
+        "test.tsv": ["/audio", "a.flac\t1", "b.flac\t1"],
+        "speakers.tsv": ["path\tspeaker", "a.flac\tann", "b.flac\tbob"],
+    }.items():
+        (data / file).write_text("\n".join(lines) + "\n")
+    for run in (study / "runs").iterdir():
+        method, sparsity, seed = run.name.split("-")
+        write_score(run, "test+lm", 40.0 if method == "dense" else 30.0)
+        config = config_of(method, float(sparsity), int(seed.removeprefix("seed")))
+        config["task"]["data"] = str(data)
+        log = run / "hydra_train.log"
+        rest = [line for line in log.read_text().splitlines(keepends=True) if "] - {'" not in line]
+        log.write_text("".join(rest))
+        write_config(run, config)
+    plan = json.loads((study / "plan.json").read_text())
+    (study / "plan.json").write_text(json.dumps({**plan, "splits": ["test+lm", "test"]}))
+    assert parp(["report", str(study)]) == 0
+    text = (study / "report" / "report.md").read_text()
+    section = text[text.index("## WER on test, decoded with lm, %") :].split("\n## ")[0]
+    assert row_of(section, "PARP")[1:] == ["", "30.0 ± 0.0", "30.0 ± 0.0"]
+    differences = section.split("with 95 % intervals")[1]
+    # All errors are in the utterance of one of the two speakers.
+    assert row_of(differences, "PARP")[1] == "-10.0 [-20.0, +0.0]"
+    assert text.index("## WER on test, %") < text.index("decoded with lm")
+    with (study / "report" / "intervals.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test+lm"]
+    assert {row["method"] for row in rows} == {"imp", "parp"}
+    assert {row["speakers"] for row in rows} == {"2"}
+
+
 def report(study: Path, capsys) -> str:
     assert parp(["report", str(study)]) == 0
     return capsys.readouterr().out
@@ -170,7 +205,7 @@ def test_means_and_spreads_are_those_of_the_seeds(study, capsys):
 
 
 def test_differences_are_between_runs_of_one_seed(reported):
-    _, text = (reported / "report" / "report.md").read_text().split("Difference to the dense model")
+    _, text = (reported / "report" / "report.md").read_text().split("Difference to the dense", 1)
     assert row_of(text, "PARP") == ["PARP", "-1.8 ± 1.1", "+2.8 ± 1.8"]  # -1, -2.5; +4, +1.5
     assert row_of(text, "IMP") == ["IMP", "+5.0", "+9.0"]
 
@@ -509,7 +544,7 @@ def test_runs_that_are_not_finished_are_named_and_in_no_mean(study, capsys):
     assert row_of(text, "dense")[1] == "61.0 (1 of 2 seeds)"
     assert row_of(text, "PARP")[2:] == ["60.0 (1 of 2 seeds)", "66.0 (1 of 2 seeds)"]
     assert row_of(text, "IMP")[2:] == ["missing", "missing"]
-    _, text = text.split("Difference to the dense model")
+    _, text = text.split("Difference to the dense model", 1)
     assert row_of(text, "PARP")[1:] == ["-1.0 (1 of 2 seeds)", "missing"]  # no dense of seed 2
 
 

@@ -172,6 +172,28 @@ def jobs(folder: Path, study: dict) -> Counter:
     return Counter(re.findall(r"^(?:local)?rule (\w+):", snakemake(folder, study, "-n"), re.M))
 
 
+def test_a_decoder_scores_finished_models_again(undisturbed, tmp_path):
+    """It takes no training; the report shows both decoders."""
+    folder = shutil.copytree(undisturbed, tmp_path / "study")
+    (folder / "my words.txt").write_text("A\tA |\nTHE\tT H E |\n")
+    options = "--decoder lexicon --lexicon 'my words.txt' --beam 5"
+    study = {**SMALL, "methods": ["dense"], "decoders": {"words": options}}
+    assert jobs(folder, study) == {"score": 1, "report": 1, "all": 1}
+    snakemake(folder, study, "-j", 1)
+    (row,) = table(folder).values()
+    assert float(row["wer_test+words"]) <= 100 < float(row["utterances_test+words"]) + 100
+    hypotheses = (run_of(folder, "dense-0-seed1") / "test+words.txt").read_text()
+    heard = re.findall(r"^D-\d+\t\S+\t(.*)$", hypotheses, re.M)
+    assert len(heard) == 49
+    assert set(" ".join(heard).split()) <= {"A", "THE"}
+    text = (folder / "report" / "report.md").read_text()
+    assert "## WER on test, %" in text
+    assert "## WER on test, decoded with words, %" in text
+    # Other options score anew.
+    study["decoders"] = {"words": options.replace("5", "2")}
+    assert jobs(folder, study) == {"score": 1, "report": 1, "all": 1}
+
+
 def test_who_goes_back_finds_the_former_runs(undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "study")
     overrides = [*SMALL["overrides"], "optimization.max_update=2"]

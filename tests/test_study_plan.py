@@ -13,7 +13,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 sys.path.insert(0, str(RECIPES / "study"))
 from composed import compose, read_presets  # noqa: E402
 from overrides import parse, require_free, value_of  # noqa: E402
-from plan import mask_options, plan  # noqa: E402
+from plan import evaluations, mask_options, plan  # noqa: E402
 from quoting import fill, hydra_option  # noqa: E402
 
 STUDY = {
@@ -36,6 +36,12 @@ def planned(recipes=RECIPES, version="1", **change):
     require_free(overrides, PRESETS, study["methods"])
     configs = compose(recipes, study["recipe"], overrides, read_presets(recipes))
     return plan(study, configs, version)
+
+
+def test_each_split_is_scored_with_each_decoder_and_the_main_one_is_last():
+    study = {"splits": ["valid", "test"], "decoders": {"lm": "--decoder lexicon"}}
+    assert evaluations(study) == ["valid+lm", "valid", "test+lm", "test"]
+    assert evaluations({**study, "decoders": {}}) == ["valid", "test"]
 
 
 def names(**change):

@@ -114,6 +114,15 @@ def _require_possible(run: Run, config: Mapping[str, Any]) -> None:
         raise ValueError(f"{cell}: ramp_updates is {ramp}, expected at most max_update, {limit}")
 
 
+def evaluations(study: Mapping[str, Any]) -> list[str]:
+    """How each model is scored: SPLIT, decoded greedily, and SPLIT+DECODER; the main one is last."""
+    return [
+        split + decoder
+        for split in study["splits"]
+        for decoder in (*(f"+{name}" for name in study["decoders"]), "")
+    ]
+
+
 def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
     """What `parp report` needs to know: the runs of the study, and the trainings of each."""
     runs = [
@@ -126,8 +135,8 @@ def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
         }
         for run in scored
     ]
-    told = {key: study[key] for key in ("recipe", "labels", "splits", "overrides")}
-    return json.dumps({**told, "runs": runs}, indent=1) + "\n"
+    told = {key: study[key] for key in ("recipe", "labels", "overrides")}
+    return json.dumps({**told, "splits": evaluations(study), "runs": runs}, indent=1) + "\n"
 
 
 def mask_options(task: Mapping[str, Any]) -> list[str]:

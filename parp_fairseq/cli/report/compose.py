@@ -100,46 +100,11 @@ def _sections(
     pictures: dict,
 ) -> List[Section]:
     overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
-    *others, main = study.splits
-    parts: List[object] = [
-        "Mean ± sample standard deviation over the seeds.",
-        tables.error_rates(study, tables.word_rate(main)),
-        pictures["error_rate"],
-    ]
-    methods = {cell.method for cell in study.planned}
-    if "dense" in methods and len(methods) > 1:
-        parts += [
-            "Difference to the dense model of the same seed: below 0, the subnetwork is better.",
-            tables.against_dense(study, tables.word_rate(main)),
-        ]
-        differences = tables.with_intervals(intervals, main, study.error.lower())
-        if differences:
-            at = next(at for (_, split, _), at in intervals.items() if split == main)
-            parts += [
-                f"The same with 95 % intervals, by a paired bootstrap over the {at.speakers} "
-                "speakers (Bisani and Ney, 2004) of the errors summed over the seeds. They say how "
-                "much the difference depends on the speakers, and not on the seeds.",
-                differences,
-                pictures["difference"],
-            ]
-            characters = tables.with_intervals(intervals, main, "cer")
-            if characters:
-                parts += ["And of the character error rate:", characters]
-        else:
-            parts.append(f"There are no intervals: {no_intervals}.")
-    sections = [
-        Section(f"Study: recipe `{study.recipe}`{overrides}", [_status(study), *_notes(study)]),
-        Section(f"{study.error} on {main}, %", parts),
-    ]
-    if _has_characters(study, main):
-        rates = tables.error_rates(study, tables.character_rate(main))
-        sections.append(Section(f"CER on {main}, %", [rates]))
-    for split in others:
-        rates = tables.error_rates(study, tables.word_rate(split))
-        sections.append(Section(f"{study.error} on {split}, %", [rates]))
-        if _has_characters(study, split):
-            rates = tables.error_rates(study, tables.character_rate(split))
-            sections.append(Section(f"CER on {split}, %", [rates]))
+    title = f"Study: recipe `{study.recipe}`{overrides}"
+    sections = [Section(title, [_status(study), *_notes(study)])]
+    for split in reversed(study.splits):
+        drawn = pictures if split == study.splits[-1] else {}
+        sections += _rates(study, split, intervals, no_intervals, drawn)
     about_masks: List[object] = [
         pictures[name] for name in ("iou", "layers", "revived") if name in pictures
     ]
@@ -158,6 +123,44 @@ def _sections(
         "of attention, which depend on the length of the audio."
     )
     sections.append(Section("Each method and sparsity", [explained, tables.cells(study)]))
+    return sections
+
+
+def _rates(
+    study: Study, split: str, intervals: Intervals, no_intervals: str, pictures: dict
+) -> List[Section]:
+    """What was measured on one split, with one decoder."""
+    on = "on {}, decoded with {}".format(*split.split("+")) if "+" in split else f"on {split}"
+    parts: List[object] = [
+        "Mean ± sample standard deviation over the seeds.",
+        tables.error_rates(study, tables.word_rate(split)),
+    ]
+    parts += [pictures[name] for name in ("error_rate",) if name in pictures]
+    methods = {cell.method for cell in study.planned}
+    if "dense" in methods and len(methods) > 1:
+        parts += [
+            "Difference to the dense model of the same seed: below 0, the subnetwork is better.",
+            tables.against_dense(study, tables.word_rate(split)),
+        ]
+        differences = tables.with_intervals(intervals, split, study.error.lower())
+        if differences:
+            at = next(at for (_, of, _), at in intervals.items() if of == split)
+            parts += [
+                f"The same with 95 % intervals, by a paired bootstrap over the {at.speakers} "
+                "speakers (Bisani and Ney, 2004) of the errors summed over the seeds. They say how "
+                "much the difference depends on the speakers, and not on the seeds.",
+                differences,
+            ]
+            parts += [pictures[name] for name in ("difference",) if name in pictures]
+            characters = tables.with_intervals(intervals, split, "cer")
+            if characters:
+                parts += ["And of the character error rate:", characters]
+        elif pictures:
+            parts.append(f"There are no intervals: {no_intervals}.")
+    sections = [Section(f"{study.error} {on}, %", parts)]
+    if _has_characters(study, split):
+        rates = tables.error_rates(study, tables.character_rate(split))
+        sections.append(Section(f"CER {on}, %", [rates]))
     return sections
 
 

@@ -69,7 +69,7 @@ def _speakers_of(study: Study, split: str) -> Dict[int, str]:
     """Number of each utterance of the split -> its speaker; empty if one is not known."""
     config = next((run.log.config for run in study.runs if run.log.config), None)
     data = Path(str(config["task"].get("data", ""))) if config else Path()
-    manifest, table = data / f"{split}.tsv", data / "speakers.tsv"
+    manifest, table = data / f"{split.partition('+')[0]}.tsv", data / "speakers.tsv"
     if not manifest.is_file():
         return {}
     _, *lines = manifest.read_text(encoding="utf-8").splitlines()

@@ -78,6 +78,7 @@ class Study:
     """A study as it is now.
 
     Attributes:
+        splits: how the models are scored: SPLIT, or SPLIT+DECODER.
         error: the error rate's name: WER (words) or PER (phones).
         planned: how many seeds each cell is to have.
         runs: the finished ones.

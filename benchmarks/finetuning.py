@@ -1,7 +1,7 @@
-"""Finetuning: updates a second, start-up and memory of PARP against stock audio_finetuning.
+"""Finetuning: updates per second, start-up and memory of PARP and of stock audio_finetuning.
 
-Both finetune wav2vec 2.0 base, with random weights, on the same batches of the mini corpus: one by
-the task parp, re-pruning every 50 updates, the other by stock fairseq alone.
+Both finetune wav2vec 2.0 base, with random weights, on the same batches of the mini corpus. One run
+uses the task parp and re-prunes every 50 updates. The other uses stock fairseq.
 """
 
 import json
@@ -29,7 +29,7 @@ TASKS = {
 
 
 def write_base_encoder(path: Path) -> None:
-    """wav2vec 2.0 base in the form of a published checkpoint, but for its random weights."""
+    """wav2vec 2.0 base with random weights, in the form of a published checkpoint."""
     torch.manual_seed(0)
     cfg = OmegaConf.structured(Wav2Vec2Config(quantize_targets=True, final_dim=256))
     plain = OmegaConf.to_container(cfg, enum_to_str=True).items()

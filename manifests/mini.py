@@ -1,4 +1,4 @@
-"""Writes fairseq manifests of the mini corpus, which lies in manifests/mini/."""
+"""Writes fairseq manifests of the mini corpus in manifests/mini/."""
 
 import argparse
 import csv
@@ -43,14 +43,14 @@ def read_table(source: Path) -> list[dict[str, str]]:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Writes the manifests; what is missing is found before anything is written."""
+    """Writes the manifests, after checking that all files exist."""
     rows = read_table(args.source)
     utterances: dict[str, list[Utterance]] = defaultdict(list)
     for row in rows:
         utterance = Utterance(row["path"], int(row["frames"]), row["words"].upper())
         utterances[row["split"]].append(utterance)
     write_letter_dictionary(args.dest, [utterance.words for utterance in utterances["train"]])
-    # A voice is en-gb+m4-p32-s143-g1: accent, speaker, and how it is bent.
+    # A voice such as en-gb+m4-p32-s143-g1: accent, speaker, pitch, speed and gap.
     speaker_of = {row["path"]: row["voice"].partition("+")[2].partition("-")[0] for row in rows}
     write_speakers(args.dest, speaker_of)
     for split in SPLITS:

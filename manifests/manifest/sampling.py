@@ -1,11 +1,11 @@
-"""How often several corpora are drawn from in training: weights, and fairseq's options for them."""
+"""Sampling weights of several corpora in training, and fairseq's options for them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from manifest.writing import write_lines
 
-# fairseq asserts that weights add up to 1: multiples of 1/1024 do so without rounding.
+# fairseq asserts that the weights add up to 1. Multiples of 1/1024 do, without rounding errors.
 PARTS = 1024
 
 
@@ -14,7 +14,8 @@ def sampling_weights(utterances: Sequence[int], alpha: float) -> list[float]:
     powers = [count**alpha for count in utterances]
     ideal = [PARTS * power / sum(powers) for power in powers]
     parts = [max(1, int(share)) for share in ideal]
-    # The rest goes where rounding down took most, or comes from where raising to 1 is felt least.
+    # Give the remainder to the corpora that rounding down cost most. Take an excess, which comes
+    # from raising small shares to 1, from the largest.
     while sum(parts) != PARTS:
         loss = [share - part for share, part in zip(ideal, parts)]
         if sum(parts) < PARTS:
@@ -25,10 +26,10 @@ def sampling_weights(utterances: Sequence[int], alpha: float) -> list[float]:
 
 
 def write_options(path: Path, weight_of: Mapping[str, float]) -> None:
-    """Writes options that have fairseq draw from train_KEY by the weight of KEY, for each key."""
+    """Writes the options with which fairseq samples train_KEY with the weight of KEY."""
     subset = ",".join(f"{key}:train_{key}" for key in weight_of)
     lines = [
-        # Quoted for Hydra, to which a bare comma parts several values.
+        # Quoted, because Hydra splits values at a comma.
         f"dataset.train_subset='{subset}'",
         f"++task.multi_corpus_keys='{','.join(weight_of)}'",
         f"++task.multi_corpus_sampling_weights='{','.join(map(str, weight_of.values()))}'",

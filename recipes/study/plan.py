@@ -115,7 +115,7 @@ def _require_possible(run: Run, config: Mapping[str, Any]) -> None:
 
 
 def evaluations(study: Mapping[str, Any]) -> list[str]:
-    """How each model is scored: SPLIT, decoded greedily, and SPLIT+DECODER; the main one is last."""
+    """How each model is scored: greedily on SPLIT, and as SPLIT+DECODER. The main one is last."""
     return [
         split + decoder
         for split in study["splits"]

@@ -469,6 +469,32 @@ def test_train_eval_train_between_two_micro_batches_changes_nothing():
     torch.testing.assert_close(gradient(switch)[0], expected)
 
 
+@pytest.mark.parametrize("on_cpu", [True, False], ids=["numpy", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_writing_what_two_masks_tell_apart_is_writing_all(dtype, on_cpu, monkeypatch):
+    """Bit for bit, also for -0.0 and NaN, no change, and a weight whose memory is transposed."""
+    monkeypatch.setattr("parp_fairseq.pruning.bits.on_cpu", lambda tensor: on_cpu)
+    torch.manual_seed(0)
+    source = {"a": torch.randn(7, 5).to(dtype), "b": torch.randn(6, 4).to(dtype).t()}
+    source["a"][0] = torch.tensor([-0.0, 0.0, float("nan"), -1, 1], dtype=dtype)
+    shares = (0.0, 0.02, 0.5, 0.5, 0.98, 1.0)
+    masks = [Mask({n: torch.rand(w.shape) >= share for n, w in source.items()}) for share in shares]
+    for before in masks:
+        held = {
+            name: weight.clone(memory_format=torch.preserve_format)
+            for name, weight in source.items()
+        }
+        before.apply_(held, source)
+        for after in masks:
+            ours = {name: weight.clone() for name, weight in held.items()}
+            whole = {name: weight.clone() for name, weight in held.items()}
+            after.replace_(before, ours, source)
+            after.apply_(whole, source)
+            integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[whole["a"].element_size()]
+            for name, weight in whole.items():
+                assert torch.equal(ours[name].view(integers), weight.view(integers))
+
+
 def test_a_step_that_fails_leaves_the_network_masked():
     torch.manual_seed(0)
     weight = torch.randn(4, 4)

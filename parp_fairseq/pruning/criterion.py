@@ -11,8 +11,8 @@ mixed-precision optimizer keeps of it; never a part of it, and never a changed c
 The scores are a floating-point tensor in the shape of the weight, or flattened; or an iterator over
 pieces of the flattened scores, which saves memory. They may have any sign and any floating-point
 type, and are compared exactly: float64 scores are not rounded. They must be finite. A criterion is
-called several times for one mask, and must return the same scores each time. A piece may be
-overwritten by the next one.
+called several times for one mask, and must return the same scores each time. Several threads may
+call it, each for another parameter. A piece may be overwritten by the next one.
 
 A criterion may have a method ``sample(name, weight, step)`` that returns about one of every
 ``step`` scores. The selection only uses it to estimate a threshold, so it changes how long a mask

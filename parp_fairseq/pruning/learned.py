@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional
 import torch
 from torch import Tensor
 
+from .criterion import piece_size
 from .initial_scores import InitialScores
 from .mask import Mask
 from .outside import put_back, take_one
@@ -46,6 +47,7 @@ class LearnedSubnetwork(Subnetwork):
         self.frozen: Dict[str, Tensor] = {}
         self.scores: Dict[str, Tensor] = {}
         self._shown: Optional[Mask] = None
+        self._held: Optional[Mask] = None  # what the parameters hold; None if it is not known
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -125,6 +127,7 @@ class LearnedSubnetwork(Subnetwork):
         if not self.frozen:
             yield
         elif self._copies:  # the optimizer overwrites the parameters with its copies, the scores
+            self._held = None
             try:
                 yield
             finally:
@@ -176,11 +179,21 @@ class LearnedSubnetwork(Subnetwork):
         if not self.frozen:
             for name, param in self.params.items():
                 param.register_hook(partial(self._gradient_of_score, name))
-        self.frozen, self.scores = frozen, scores
+        self.frozen, self.scores, self._held = frozen, scores, None
 
     def _gradient_of_score(self, name: str, gradient: Tensor) -> Tensor:
-        signs = self.scores[name].detach().sign().to(gradient.dtype)
-        return signs.mul_(self.frozen[name]).mul_(gradient)
+        of_score = torch.empty_like(gradient, memory_format=torch.contiguous_format)
+        parts = (self.scores[name].detach(), self.frozen[name], gradient, of_score)
+        # In pieces that stay in the cache of a core.
+        size = piece_size(gradient)
+        for score, weight, given, out in zip(*(p.reshape(-1).split(size) for p in parts)):
+            torch.mul(score.sign().to(given.dtype).mul_(weight), given, out=out)
+        return of_score
 
     def _show(self, mask: Mask) -> None:
-        mask.apply_(self.params, self.frozen)
+        """Have the parameters hold what ``mask`` keeps of the frozen weights."""
+        if self._held is None:
+            mask.apply_(self.params, self.frozen)
+        elif self._held is not mask:
+            mask.replace_(self._held, self.params, self.frozen)
+        self._held = mask

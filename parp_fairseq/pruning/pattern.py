@@ -3,11 +3,14 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from typing import Dict, Iterator, Mapping, Tuple
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Deque, Dict, Iterator, Mapping, Tuple
 
 import torch
 from torch import Tensor
 
+from . import bits
 from .arguments import as_pattern
 from .criterion import PIECE, Criterion, whole_scores
 from .mask import Mask
@@ -111,9 +114,24 @@ class Layerwise(Pattern):
     name = "layerwise"
 
     def __call__(self, weights: Mapping[str, Tensor], criterion: Criterion, sparsity: float):
-        for name, weight in weights.items():
+        def keep(name: str) -> Tuple[str, Tensor]:
+            weight = weights[name]
             num_pruned = round(sparsity * weight.numel())
-            yield from keep_all_but_lowest({name: weight}, criterion, num_pruned)
+            (kept,) = keep_all_but_lowest({name: weight}, criterion, num_pruned)
+            return kept
+
+        if not all(map(bits.on_cpu, weights.values())):  # one stream of a GPU gains nothing
+            yield from map(keep, weights)
+            return
+        # NumPy uses one core for each tensor. A few results wait at a time, for they take memory.
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            pending: Deque[Future] = deque()
+            for name in weights:
+                pending.append(pool.submit(keep, name))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            yield from (one.result() for one in pending)
 
     def num_pruned(self, weights: Mapping[str, Tensor], sparsity: float) -> int:
         return sum(round(sparsity * size) for size in _sizes(weights))

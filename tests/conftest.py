@@ -1,6 +1,7 @@
 """A tiny corpus and a tiny encoder that the tests share."""
 
 import logging
+import os
 from importlib.util import find_spec
 
 import pytest
@@ -12,7 +13,9 @@ import parp_fairseq.tasks.parp
 if find_spec("transformers") is not None:
     import parp_fairseq.huggingface  # noqa: F401  (hides a broken torchaudio from transformers)
 
-torch.set_num_threads(1)  # the networks are tiny: more threads only wait for one another
+# The networks are tiny: more threads only wait for one another. Also for processes that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import parp_fairseq.tasks.parp
 if find_spec("transformers") is not None:
     import parp_fairseq.huggingface  # noqa: F401  (hides a broken torchaudio from transformers)
 
-# The networks are tiny: more threads only wait for one another. Also for processes that tests start.
+# Here and in the processes that tests start. The networks are tiny, and more threads only wait.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -46,6 +46,7 @@ commonvoice_xlsr53     12000   1e-4       0.75   0.256       0.1    1280000    5
 ROWS = {line.split()[0]: [float(v) for v in line.split()[1:]] for line in AUTHORS.split("\n")[2:-1]}
 TINY = {"fsdd", "mini"}
 ALL = sorted({*ROWS, *TINY})
+EACH_KIND = {"librispeech_1h_large", "commonvoice_xlsr53", "fsdd"}
 NORMALIZED = {"commonvoice_xlsr53", *TINY} | {name for name in ROWS if "large" in name}
 OWN_OF_MODEL = {"mask_prob", "mask_channel_prob", "layerdrop"}  # compared in the authors' table
 
@@ -135,7 +136,8 @@ def test_recipes_and_methods_are_those_of_the_tables() -> None:
 def test_task_options_with_every_method(recipe: str) -> None:
     plain = composed(recipe)
     assert plain["task"] == expected_task(recipe, None)
-    for method in METHODS:
+    # Composing takes half a second; a preset sets the same options whatever the recipe.
+    for method in METHODS if recipe in EACH_KIND else ["dense", "omp", "parp_p"]:
         cfg = composed(recipe, f"+method={method}")
         assert cfg["task"] == expected_task(recipe, method), method
         checkpoint = {**plain["checkpoint"], **CHECKPOINT.get(method, {})}
@@ -264,7 +266,7 @@ OVERRIDES = {
 }
 
 
-@pytest.mark.parametrize("recipe", ALL)
+@pytest.mark.parametrize("recipe", sorted(EACH_KIND))
 @pytest.mark.parametrize("method", [None, "omp", "parp_p"])
 def test_the_command_line_wins(recipe: str, method: Optional[str]) -> None:
     chosen = [f"+method={method}"] if method else []

@@ -60,6 +60,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "finetuning": finetuning(updates),
         "manifests": manifests.run(repeats),
         "learned": learned_masks(repeats, updates),
+        "inference": inference(repeats),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
@@ -129,6 +130,12 @@ def learned_masks(repeats: int, updates: int) -> Dict[str, Dict]:
         "selection": measure(script, what="selection", layers=layers, width=width, repeats=repeats),
         "packs": measure(script, what="packs", encoder=arguments["encoder"], languages=10),
     }
+
+
+def inference(repeats: int) -> Dict[str, Dict]:
+    script = str(HERE / "inference.py")
+    sizes = tqdm(("base", "large"), desc="inference")
+    return {size: measure(script, size=size, repeats=repeats) for size in sizes}
 
 
 def base_encoder_and_mini() -> Dict[str, str]:

@@ -51,7 +51,7 @@ each, in turns. Peer: stock `audio_finetuning` + `wav2vec_ctc`. PARP makes **{th
 times its updates a second.
 
 {finetuning}
-{learned}{inference}
+{learned}{inference}{decoding}
 ## Manifests
 
 Headers of 2000 FLAC files, and 500 MP3 clips at 48 kHz to FLAC at 16 kHz.
@@ -80,6 +80,13 @@ Batches of 4 clips of 5 s. Half of the channels of the feed-forward layers are p
 multiply-adds. Zeros that are left in make nothing faster.
 
 {table}
+"""
+DECODING = """
+## Decoding
+
+{utterances:,} utterances ({frames:,} frames), a lexicon, a beam of 50, in batches of 50. A loop over
+the decoder in one process takes {loop:.1f} s. `fairseq-generate` decodes on all {cores} cores, in
+{all:.1f} s, **{gain:.2f}** times as fast, with {same} hypotheses.
 """
 GPU = """
 ## One mask on a GPU: {name}
@@ -111,6 +118,7 @@ def write_page(results: Dict, folder: Path) -> None:
         finetuning=finetuning_table(tuned),
         learned=learned_section(results["learned"]) if "learned" in results else "",
         inference=inference_section(results["inference"]) if "inference" in results else "",
+        decoding=decoding_section(results["decoding"]) if "decoding" in results else "",
         manifests=manifests.table(results["manifests"]),
     )
     (folder / "performance.md").write_text(text)
@@ -170,6 +178,13 @@ def inference_section(sizes: Dict[str, Dict]) -> str:
             ratios = (f"{gain:.2f}", f"{expected:.2f}", f"{found['bytes'] / 1e6:.0f}")
             rows.append((f"{size}: {name}", spread(found["seconds"]), *ratios, f"{share:.2f}"))
     return INFERENCE.format(table=table(headers, rows))
+
+
+def decoding_section(found: Dict) -> str:
+    loop, workers = (found["seconds"][name] for name in ("one process", "all cores"))
+    same = "the same" if found["same"] else "OTHER"
+    told = {**found, "loop": loop, "all": workers, "gain": loop / workers, "same": same}
+    return DECODING.format(**told)
 
 
 def finetuning_table(tasks: Dict[str, Dict]) -> str:

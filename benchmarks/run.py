@@ -61,6 +61,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "manifests": manifests.run(repeats),
         "learned": learned_masks(repeats, updates),
         "inference": inference(repeats),
+        "decoding": measure(str(HERE / "decoding.py"), utterances=1000),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}

@@ -84,8 +84,8 @@ multiply-adds. Zeros that are left in make nothing faster.
 DECODING = """
 ## Decoding
 
-{utterances:,} utterances ({frames:,} frames), a lexicon, a beam of 50, batches of 50. A loop over the
-decoder in one process takes {loop:.1f} s. `fairseq-generate` decodes on all {cores} cores, in
+{utterances:,} utterances ({frames:,} frames), a lexicon, a beam of 50, batches of 50. A loop over
+the decoder in one process takes {loop:.1f} s. `fairseq-generate` decodes on all {cores} cores in
 {all:.1f} s, **{gain:.2f}** times as fast, with {same} hypotheses.
 """
 GPU = """

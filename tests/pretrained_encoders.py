@@ -48,7 +48,7 @@ def pretrain_hubert(corpus: Path, folder: Path, **options) -> Path:
         criterion="hubert",
         label_dir=targets,
         labels="['km']",
-        label_rate=16000 / FRAME,
+        label_rate=16000 // FRAME,
         final_dim=8,
         conv_pos=8,
         pred_masked_weight=1.0,

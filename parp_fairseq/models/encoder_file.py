@@ -37,10 +37,8 @@ def require_ctc(cfg: Any, masked: bool = False) -> Kind:
     name = getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
     kind = kind_of_finetuned(name)
     if kind is None:
-        expected = " or ".join(f"{k.wrapper} ({' or '.join(k.encoders)})" for k in KINDS)
-        raise ValueError(
-            f"model._name is {name!r}, which task parp does not know: expected {expected}"
-        )
+        expected = " or ".join(f"{k.wrapper} (for {' or '.join(k.encoders)})" for k in KINDS)
+        raise ValueError(f"model._name is {name!r}, expected {expected}")
     if masked and not issubclass(registered(name), Masked):
         raise ValueError(
             f"model._name is {name!r}, which cannot be pruned: write model._name={kind.wrapper} "

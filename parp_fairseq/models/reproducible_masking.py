@@ -87,7 +87,7 @@ def _mask_hubert(encoder, x: Tensor, padding_mask, target_list):
     """``HubertModel.apply_mask``, which takes no masks, with masks that follow the seed."""
     mask_indices = _draw_times(encoder, x, padding_mask)
     if mask_indices is not None:
-        x[mask_indices] = encoder.mask_emb
+        x[mask_indices] = encoder.mask_emb.to(x.dtype)
     mask_channel_indices = _draw_channels(encoder, x)
     if mask_channel_indices is not None:
         x[mask_channel_indices] = 0

@@ -161,6 +161,14 @@ def test_fairseq_generate_scores_every_utterance(corpus, encoders, runs, tmp_pat
     assert "WER" in lines[-1]
 
 
+def test_a_hubert_transcribes_a_recording(corpus, runs):
+    pytest.importorskip("soxr", reason="the [data] extra is not installed")
+    from parp_fairseq.transcription import Transcriber
+
+    transcript = Transcriber.load(runs["hubert"], cpu=True).transcribe(corpus / "valid-0.wav")
+    assert transcript.seconds == pytest.approx(0.6, abs=0.2)
+
+
 def test_two_user_dirs_at_once(corpus, user_dir, encoders, tmp_path):
     """The programs themselves, which know the plugin and the encoder from one user dir alone."""
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", ROOT / "recipes"]

@@ -19,8 +19,8 @@ from .masked import Masked, MaskedConfig
 class ParpHubertCtcConfig(MaskedConfig, HubertCtcConfig):
     """The options of ``hubert_ctc`` and of :class:`MaskedConfig`."""
 
-    # fairseq 0.12.3 reads this option of `hubert_ctc` but does not define it, so its own `hubert_ctc`
-    # can be neither trained nor loaded (facebookresearch/fairseq issue 4916).
+    # fairseq 0.12.3 reads this option of `hubert_ctc` but does not define it, so that its own
+    # `hubert_ctc` can be neither trained nor loaded (facebookresearch/fairseq issue 4916).
     autoregressive: bool = II("task.autoregressive")
 
 

@@ -1,4 +1,4 @@
-"""Registers the task and the model with fairseq, whichever of the two packages comes first.
+"""Registers the task and the models with fairseq, whichever of the two packages comes first.
 
 fairseq takes seconds to import and ``parp`` and ``parp_fairseq.pruning`` work without it. So this
 module never imports fairseq itself: it registers at once if fairseq is loaded, and otherwise as
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def register_with_fairseq() -> None:
-    """Register the task ``parp`` and the model ``parp_wav2vec_ctc``, now or when fairseq loads."""
+    """Register the task ``parp`` and its models, now or when fairseq loads."""
     if "fairseq" in sys.modules:
         _register()
     else:

@@ -204,7 +204,7 @@ EVALUATION = {
     "symbols of other labels": (dict(gen_subset="odd"), r"odd\.ltr, line 2: .*the symbol 'E'"),
     "not finetuned": (
         dict(path="encoder.pt"),
-        "task parp is for parp_wav2vec_ctc and wav2vec_ctc, found the model 'wav2vec2'",
+        r"model\._name is 'wav2vec2', expected parp_wav2vec_ctc .* or parp_hubert_ctc",
     ),
 }
 

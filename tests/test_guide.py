@@ -21,6 +21,7 @@ from commonvoice_tree import row, write_release
 from corpora import noise, write_librispeech
 from fairseq_runs import WORDS, finetune, training_config, write_corpus, write_encoder
 from ngrams import write_arpa
+from pretrained_encoders import pretrain_hubert
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
@@ -76,6 +77,8 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     libri = top / "data" / "librispeech_10m"
     for seed, split in enumerate(("train", "valid", "dev_other")):
         write_corpus(libri, split, 8, seed)
+    hubert = pretrain_hubert(libri, top / "hubert")
+    shutil.copy(hubert, top / "models" / "hubert_base_ls960.pt")
     table = ["path,text,speaker"]
     for number in range(12):
         clip = top / "data" / f"clip{number}.wav"

@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from parp_fairseq.models.parp_hubert_ctc import ParpHubertCtcConfig
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtcConfig
 from parp_fairseq.tasks.options import ParpConfig
 
@@ -44,10 +45,18 @@ librispeech_10h_large  12000   1e-4       0.65   0.256       0.1     600000    5
 commonvoice_xlsr53     12000   1e-4       0.75   0.256       0.1    1280000    5       5
 """
 ROWS = {line.split()[0]: [float(v) for v in line.split()[1:]] for line in AUTHORS.split("\n")[2:-1]}
+# Encoders that the authors did not use have the values of a wav2vec 2.0 of the same size.
+OTHERS = {
+    "librispeech_10m_hubert_base": "librispeech_10m_base",
+    "librispeech_10m_hubert_large": "librispeech_10m_large",
+    "librispeech_10m_data2vec_base": "librispeech_10m_base",
+}
+ROWS |= {name: ROWS[same] for name, same in OTHERS.items()}
 TINY = {"fsdd", "mini"}
 ALL = sorted({*ROWS, *TINY})
-EACH_KIND = {"librispeech_1h_large", "commonvoice_xlsr53", "fsdd"}
-NORMALIZED = {"commonvoice_xlsr53", *TINY} | {name for name in ROWS if "large" in name}
+EACH_KIND = {"librispeech_1h_large", "librispeech_10m_hubert_base", "commonvoice_xlsr53", "fsdd"}
+NORMALIZED = {"commonvoice_xlsr53", "librispeech_10m_data2vec_base", *TINY}
+NORMALIZED |= {name for name in ROWS if "large" in name}
 OWN_OF_MODEL = {"mask_prob", "mask_channel_prob", "layerdrop"}  # compared in the authors' table
 
 TASK_DEFAULTS = {
@@ -191,13 +200,22 @@ def test_numbers_of_the_authors(recipe: str) -> None:
     assert valid_subset == ("dev_other" if recipe.startswith("librispeech") else "valid")
 
 
+@pytest.mark.parametrize("recipe, same", OTHERS.items())
+def test_a_recipe_of_another_encoder_differs_in_what_the_encoder_needs(
+    recipe: str, same: str
+) -> None:
+    ours, reference = (dict(leaves(composed(name))) for name in (recipe, same))
+    different = {key for key in ours | reference if ours.get(key) != reference.get(key)}
+    assert different == {"model._name" if "hubert" in recipe else "task.normalize"}
+
+
 @pytest.mark.parametrize("recipe", ALL)
 def test_what_all_recipes_share(recipe: str) -> None:
     cfg = composed(recipe)
     mask_length, mask_channel_length = (5, 16) if recipe in TINY else (10, 64)
     dropout = 0.1 if recipe in TINY else 0.0
     assert {k: v for k, v in cfg["model"].items() if k not in OWN_OF_MODEL} == {
-        "_name": "parp_wav2vec_ctc",
+        "_name": "parp_hubert_ctc" if "hubert" in recipe else "parp_wav2vec_ctc",
         "w2v_path": "???",
         "apply_mask": True,
         "mask_length": mask_length,
@@ -294,7 +312,7 @@ def test_no_group_overrules_its_recipe(recipe: str) -> None:
 def test_fairseq_knows_every_option(recipe: str) -> None:
     known = {
         "task": ParpConfig,
-        "model": ParpWav2VecCtcConfig,
+        "model": ParpHubertCtcConfig if "hubert" in recipe else ParpWav2VecCtcConfig,
         "criterion": CtcCriterionConfig,
         "optimizer": FairseqAdamConfig,
         "lr_scheduler": TriStageLRScheduleConfig,

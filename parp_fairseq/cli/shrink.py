@@ -10,7 +10,8 @@ DESCRIPTION = """\
 Take the hidden channels of the feed-forward layers that are zero out of a finetuned checkpoint.
 
 The result is a smaller and faster wav2vec_ctc with the same output. Stock fairseq evaluates and
-finetunes it without this plugin, and parp export and parp transcribe take it like any other. Train
+finetunes it without this plugin, and parp export and parp transcribe take it like any other. A
+HuBERT becomes a smaller parp_hubert_ctc, which needs --user-dir parp_fairseq. Train
 with task.prune_pattern=ffn_channels to prune whole channels: the other patterns leave hardly any
 channel without a weight."""
 EXAMPLES = """\

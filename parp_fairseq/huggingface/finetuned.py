@@ -61,7 +61,13 @@ class Finetuned:
         inner = model.get("w2v_args")
         if inner is None:
             raise ValueError("its settings lack w2v_args, those of the encoder")
-        architecture = Architecture.of_fairseq(_section({"cfg": inner, "args": inner}, "model"))
+        settings = _section({"cfg": inner, "args": inner}, "model")
+        kind = settings.get("_name") or settings.get("arch")
+        if kind != "wav2vec2":
+            raise ValueError(
+                f"its encoder is {kind!r}: expected wav2vec2, the only one that can be exported"
+            )
+        architecture = Architecture.of_fairseq(settings)
         encoder = {
             name[len(ENCODER) :]: weight
             for name, weight in weights.items()

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from parp_fairseq.pruning.plain_file import load_plain
 
 from . import safe_loading  # noqa: F401  (lets the safe loader read what fairseq wrote)
-from .encoder_file import require_wav2vec2
+from .encoder_file import require_settings
+from .kinds import KINDS
 
 _TASK_SETTINGS = ("_name", "data", "labels", "sample_rate", "normalize", "enable_padding")
 # What only pre-training needs; finetuning drops it: fairseq's remove_pretraining_modules().
@@ -88,7 +89,7 @@ def load_encoder(path: Path) -> Tuple[Wav2Vec2Model, bool]:
     except ValueError as error:
         message = str(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from None
-    require_wav2vec2(state["cfg"], f"{path}:")
+    require_settings(state["cfg"], KINDS[0], f"{path}:")
     known = OmegaConf.structured(Wav2Vec2Config)
     settings = {key: value for key, value in state["cfg"]["model"].items() if key in known}
     model = Wav2Vec2Model(OmegaConf.merge(known, settings))

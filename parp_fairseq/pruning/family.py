@@ -68,7 +68,7 @@ _TRANSFORMER = r"(.*\.)?layers\.\d+\.(self_attn\.[kvq]_proj|self_attn\.out_proj|
 _FEATURE_EXTRACTOR = r"(.*\.)?feature_extractor\.conv_layers\.\d+\.0"
 
 FAIRSEQ = Family(
-    title="fairseq's wav2vec 2.0 and HuBERT",
+    title="fairseq's wav2vec 2.0, HuBERT and data2vec",
     scopes={
         "transformer": _TRANSFORMER,
         "feature_extractor": _FEATURE_EXTRACTOR,

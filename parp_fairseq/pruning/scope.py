@@ -44,8 +44,8 @@ def prunable_parameters(
 ) -> Dict[str, Tensor]:
     """The parameters of ``model`` that the scope covers, in the model's order.
 
-    The named scopes are made for wav2vec 2.0 and HuBERT encoders of fairseq; other networks need
-    ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
+    The named scopes are made for wav2vec 2.0, HuBERT and data2vec encoders of fairseq; other
+    networks need ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
 
     Args:
         model: a module, or a mapping of names to tensors such as a checkpoint's ``"model"``.

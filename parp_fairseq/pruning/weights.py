@@ -1,11 +1,22 @@
 """Weights: tensors that can be pruned in place, and the memory that they share."""
 
-from typing import Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import torch
 from torch import Tensor, nn
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def without_teacher(weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``weights`` of a checkpoint without the moving average that data2vec keeps with them.
+
+    In pre-training, data2vec predicts the output of a moving average of its own weights, and saves
+    that average as a dict under ``_ema``.
+    """
+    if "_ema" not in weights:
+        return weights
+    return {name: weight for name, weight in weights.items() if name != "_ema"}
 
 
 def require_dense(name: str, weight: Tensor) -> None:

@@ -14,7 +14,7 @@ def frozen_parameters(
     """Name -> the reason, for those of ``params`` that training leaves as they are.
 
     Args:
-        model: a fairseq wav2vec 2.0 CTC model.
+        model: a CTC model of fairseq with its encoder in ``w2v_encoder.w2v_model``.
         params: name relative to the encoder -> parameter.
         max_update: updates of the run; 0 means no limit.
         trainable: the option of the task, for the reason.

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from parp_fairseq.pruning import Mask
 from parp_fairseq.pruning.digest import weights_digest
 from parp_fairseq.pruning.plain_file import load_plain
+from parp_fairseq.pruning.weights import without_teacher
 
 from .corpora import corpora_of
 
@@ -193,7 +194,8 @@ def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
 
 
 def _file_digest(path: str) -> str:
-    return weights_digest(load_plain(Path(PathManager.get_local_path(path)))["model"])
+    weights = load_plain(Path(PathManager.get_local_path(path)))["model"]
+    return weights_digest(without_teacher(weights))
 
 
 def _lines_digest(paths, skip: int = 0) -> str:

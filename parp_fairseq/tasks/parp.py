@@ -5,7 +5,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -16,7 +16,9 @@ from fairseq.tasks.audio_finetuning import AudioFinetuningTask
 
 from parp_fairseq.decoding import CtcGenerator
 from parp_fairseq.models.encoder_file import require_ctc, require_encoder
-from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc
+from parp_fairseq.models.masked import Masked
+from parp_fairseq.models.parp_hubert_ctc import ParpHubertCtc  # noqa: F401  (registers it)
+from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc  # noqa: F401
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner, coverage
 
@@ -48,7 +50,7 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _convolutions(model):
+def _convolutions(model: Masked) -> List[Tuple[int, int, int]]:
     """(channels, width, stride) of each convolution of the encoder's feature extractor."""
     layers = model.w2v_encoder.w2v_model.feature_extractor.conv_layers
     convolutions = [layer[0] for layer in layers]
@@ -57,7 +59,7 @@ def _convolutions(model):
 
 @register_task("parp", dataclass=ParpConfig)
 class ParpTask(AudioFinetuningTask):
-    """Finetunes ``parp_wav2vec_ctc`` under a mask. Trainer, optimizers and criterion stay stock."""
+    """Finetunes a masked CTC model. Trainer, optimizers and criterion stay stock."""
 
     cfg: ParpConfig
 
@@ -97,7 +99,7 @@ class ParpTask(AudioFinetuningTask):
         trains = not from_checkpoint  # evaluation loads a network that is pruned already
         config = config_of_run(self.cfg) if trains else None
         with refusals():
-            require_ctc(model_cfg)
+            require_ctc(model_cfg, masked=trains)
             require_encoder(model_cfg)
             if trains:
                 self._require_supported_parallelism()
@@ -107,10 +109,6 @@ class ParpTask(AudioFinetuningTask):
         self.shortest_clip = shortest_clip(_convolutions(model))
         if trains:
             with refusals():
-                if not isinstance(model, ParpWav2VecCtc):
-                    raise ValueError(
-                        f"task parp trains the model parp_wav2vec_ctc, found {type(model).__name__}"
-                    )
                 self.model = model
                 self.pruner = model.pruner = build_pruner(self.cfg, model)
                 if self.pruner.prunes:

@@ -13,7 +13,7 @@ from typing import Any, Mapping, Optional
 from fairseq.data import Dictionary
 from fairseq.file_io import PathManager
 
-from parp_fairseq.models.parp_wav2vec_ctc import METADATA_KEY
+from parp_fairseq.models.masked import METADATA_KEY
 from parp_fairseq.pruning.plain_file import load_plain
 
 from .identity import identity_in, require_same_run
@@ -33,7 +33,7 @@ class Former:
         updates: optimizer updates that its run had done.
         hours: training time of its run.
         has_optimizer: whether it holds the state of the optimizer.
-        metadata: what ``ParpWav2VecCtc`` keeps beside the weights; None in checkpoints of others.
+        metadata: what a masked model keeps beside the weights; None in checkpoints of others.
         dictionary: the dictionary of its labels, if it holds one.
     """
 

@@ -15,7 +15,7 @@ def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -
     A frozen parameter has ``requires_grad`` False, so fairseq gives it to no optimizer.
 
     Args:
-        model: a fairseq wav2vec 2.0 CTC model.
+        model: a CTC model of fairseq with its encoder in ``w2v_encoder.w2v_model``.
         trainable: ``all`` (the encoder), ``head`` (nothing else), ``bias`` (all biases of the
             encoder, layer norms included), or ``re:<regex>``, searched for in canonical names.
         scored: name -> parameter that a score of a learned mask stands for while it is trained.

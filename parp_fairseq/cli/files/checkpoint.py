@@ -10,6 +10,7 @@ from torch import Tensor
 
 from parp_fairseq.pruning import Coverage, Mask, Pattern, coverage, parse_pattern
 from parp_fairseq.pruning.plain_file import load_plain
+from parp_fairseq.pruning.weights import without_teacher
 
 
 class _Dictionary:
@@ -25,7 +26,8 @@ class Checkpoint:
 
     Args:
         path: the file.
-        state: the dict in it, with the weights under ``"model"``.
+        state: the dict in it, with the weights under ``"model"``. The moving average that data2vec
+            keeps with them is dropped.
 
     Raises:
         ValueError: there are no weights under ``"model"``.
@@ -36,6 +38,9 @@ class Checkpoint:
 
     def __post_init__(self):
         model = self.state["model"]
+        if isinstance(model, Mapping) and "_ema" in model:
+            model = without_teacher(model)
+            object.__setattr__(self, "state", {**self.state, "model": model})
         if not (
             isinstance(model, Mapping)
             and model

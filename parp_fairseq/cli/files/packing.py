@@ -75,7 +75,8 @@ def settings_of(checkpoint: Checkpoint, base: Optional[Path]) -> Dict[str, Any]:
     state = checkpoint.state
     args = state.get("args")
     history = state.get("optimizer_history") or [{}]
-    dictionary = (state.get("task_state") or {}).get("target_dictionary")
+    task_state = state.get("task_state") or {}
+    dictionary = task_state.get("target_dictionary")
     settings = {
         "cfg": state.get("cfg"),
         "args": vars(args) if isinstance(args, Namespace) else None,
@@ -83,6 +84,9 @@ def settings_of(checkpoint: Checkpoint, base: Optional[Path]) -> Dict[str, Any]:
         "dictionary": None if dictionary is None else _plain_dictionary(dictionary),
         "base_name": None if base is None else base.name,
     }
+    targets = task_state.get("dictionaries")
+    if targets is not None:  # of the cluster targets of a HuBERT, which fairseq builds it with
+        settings["target_dictionaries"] = [_plain_dictionary(target) for target in targets]
     try:
         return json.loads(json.dumps(settings))
     except (TypeError, ValueError) as error:
@@ -113,6 +117,11 @@ def write_checkpoint(
     task_state = {}
     if settings.get("dictionary") is not None:
         task_state["target_dictionary"] = _make_dictionary(settings["dictionary"])
+    if settings.get("target_dictionaries") is not None:
+        targets = settings["target_dictionaries"]
+        if not isinstance(targets, list):
+            raise ValueError("its target_dictionaries are no list")
+        task_state["dictionaries"] = [_make_dictionary(target) for target in targets]
     state = {
         "args": None if args is None else Namespace(**args),
         "cfg": settings.get("cfg"),

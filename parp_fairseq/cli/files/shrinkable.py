@@ -8,6 +8,8 @@ import parp_fairseq.models.safe_loading  # noqa: F401  (lets torch read the dict
 from parp_fairseq.pruning.plain_file import load_plain
 from parp_fairseq.pruning.shrinking import Shrunk, shrink
 
+# Stock fairseq 0.12.3 cannot build its own hubert_ctc: see models/parp_hubert_ctc.py.
+_SMALLER = {"parp_hubert_ctc": "parp_hubert_ctc", "hubert_ctc": "parp_hubert_ctc"}
 _KEPT = ("args", "optimizer_history", "task_state", "extra_state", "criterion")
 
 
@@ -30,13 +32,15 @@ def load_shrinkable(path: Path) -> Mapping[str, Any]:
 
 
 def shrunk_state(state: Mapping[str, Any]) -> Tuple[Dict[str, Any], Shrunk]:
-    """The checkpoint of the smaller network, for stock fairseq, and what was shrunk.
+    """The checkpoint of the smaller network, and what was shrunk.
+
+    It is a ``wav2vec_ctc`` for stock fairseq; of a HuBERT it is a ``parp_hubert_ctc``.
 
     It has no state of an optimizer. The options of pruning go from ``cfg.task`` to
     ``pruned_with``, because stock fairseq does not know them.
 
     Raises:
-        ValueError: it is no finetuned ``wav2vec_ctc``.
+        ValueError: it is no finetuned CTC model.
     """
     from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 
@@ -47,9 +51,10 @@ def shrunk_state(state: Mapping[str, Any]) -> Tuple[Dict[str, Any], Shrunk]:
     model, task = dict(cfg["model"]), dict(cfg["task"])
     encoder = model.get("w2v_args")
     if isinstance(encoder, argparse.Namespace) or not isinstance(encoder, Mapping):
-        raise ValueError("its settings lack w2v_args: expected a finetuned wav2vec_ctc")
+        raise ValueError("its settings lack w2v_args: expected a finetuned CTC model")
     settings = {**encoder["model"], "encoder_ffn_embed_dim": shrunk.after}
-    model.update(_name="wav2vec_ctc", w2v_args={**encoder, "model": settings})
+    name = _SMALLER.get(model.get("_name"), "wav2vec_ctc")
+    model.update(_name=name, w2v_args={**encoder, "model": settings})
     known = AudioFinetuningConfig.__dataclass_fields__
     stock = {key: value for key, value in task.items() if key in known}
     small = {key: state[key] for key in _KEPT if key in state}

@@ -1,0 +1,99 @@
+"""Masked: a fairseq model whose eval() and checkpoints are the subnetwork of a pruner."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+from torch import Tensor
+
+from parp_fairseq.pruning import Pruner
+from parp_fairseq.pruning.scope import encoder_name
+
+from .reproducible_masking import generator_state, make_masking_reproducible
+
+METADATA_KEY = "parp"
+
+
+@dataclass
+class MaskedConfig(FairseqDataclass):
+    """The options that a masked model adds to those of the model of fairseq.
+
+    Options of pruning belong to the task.
+    """
+
+    freeze_share: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "share of optimization.max_update, from 0 to 1, for which the encoder stays "
+            "frozen and only the output layer trains; it sets freeze_finetune_updates. Not given: "
+            "freeze_finetune_updates as it is"
+        },
+    )
+    max_update: int = II("optimization.max_update")
+
+
+class Masked:
+    """Mixin for a CTC model of fairseq that has its encoder in ``w2v_encoder.w2v_model``.
+
+    Parameters keep their names. ``train()`` shows the whole network, ``eval()`` the subnetwork at
+    the target sparsity. ``state_dict()`` is sparse in both modes. What training needs beside the
+    weights is a plain dict, which travels in the metadata of the state dict, where torch keeps the
+    versions of modules: stock fairseq gives a task no way to load its state on resume, and other
+    tools read the checkpoint as one of the stock model.
+
+    Attributes:
+        pruner: prunes this network while it is trained; None in evaluation.
+        options: the task's pruning options, which checkpoints remember.
+        identity: all that decides the weights of the run, which checkpoints remember too.
+        masters: float32 copies that the optimizer keeps of all weights; checkpoints hold them too.
+        resumable: what the last loaded checkpoint holds beside the weights; None if nothing.
+    """
+
+    def __init__(self, cfg, w2v_encoder):
+        super().__init__(cfg, w2v_encoder)
+        self.pruner: Optional[Pruner] = None
+        self.options: Dict[str, Any] = {}
+        self.identity: Dict[str, Any] = {}
+        self.masters: List[Tensor] = []
+        self.resumable: Optional[Dict[str, Any]] = None
+        make_masking_reproducible(w2v_encoder.w2v_model, w2v_encoder.apply_mask)
+        self._register_state_dict_hook(_make_sparse)
+        self._register_load_state_dict_pre_hook(self._keep_resumable)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        share = getattr(cfg, "freeze_share", None)  # older checkpoints lack it
+        if share is not None:
+            if not 0 <= share <= 1:
+                raise ValueError(f"model.freeze_share is {share}, expected a share from 0 to 1")
+            cfg.freeze_finetune_updates = round(share * cfg.max_update)
+        return super().build_model(cfg, task)
+
+    def train(self, mode: bool = True):
+        if self.pruner is not None:
+            self.pruner.restore() if mode else self.pruner.hide()
+        return super().train(mode)
+
+    def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
+        if self.pruner is not None:
+            self.resumable = local_metadata.get(METADATA_KEY)
+
+
+def _make_sparse(model: Masked, state_dict, prefix: str, local_metadata) -> None:
+    if model.pruner is None:
+        return
+    resumable = {
+        "generator": generator_state(),
+        "options": model.options,
+        "identity": model.identity,
+        "masters": [master.cpu() for master in model.masters],
+    }
+    if model.pruner.prunes:
+        mask = model.pruner.subnetwork_mask()
+        for key in list(state_dict):
+            name = encoder_name(key)
+            if name in mask:  # one at a time to the CPU: a GPU has no room for two networks
+                state_dict[key] = state_dict[key].cpu().masked_fill(~mask[name].cpu(), 0)
+        resumable["pruner"] = model.pruner.state_dict(mask)
+    local_metadata[METADATA_KEY] = resumable

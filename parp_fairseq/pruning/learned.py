@@ -13,10 +13,11 @@ optimizer keeps float32 copies of what it trains: these copies are then the scor
 
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from .initial_scores import InitialScores
 from .mask import Mask
@@ -46,6 +47,7 @@ class LearnedSubnetwork(Subnetwork):
         self.frozen: Dict[str, Tensor] = {}
         self.scores: Dict[str, Tensor] = {}
         self._shown: Optional[Mask] = None
+        self._hooks: List[RemovableHandle] = []
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -140,6 +142,11 @@ class LearnedSubnetwork(Subnetwork):
                 for name, param in self.params.items():
                     self.scores[name], param.data = param.data, held[name]
 
+    def end(self) -> None:
+        """Let go of the gradients, which are those of the weights again."""
+        for hook in self._hooks:
+            hook.remove()
+
     def state_dict(self, mask: Mask) -> Dict[str, Any]:
         scores = {name: score.detach().cpu() for name, score in self.scores.items()}
         return {**super().state_dict(mask), "scores": scores}
@@ -175,7 +182,8 @@ class LearnedSubnetwork(Subnetwork):
             scores = dict(self._copies)
         if not self.frozen:
             for name, param in self.params.items():
-                param.register_hook(partial(self._gradient_of_score, name))
+                hook = partial(self._gradient_of_score, name)
+                self._hooks.append(param.register_hook(hook))
         self.frozen, self.scores = frozen, scores
 
     def _gradient_of_score(self, name: str, gradient: Tensor) -> Tensor:

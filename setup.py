@@ -53,7 +53,8 @@ setup(
         "phones": ["espeakng-loader>=0.2", "phonemizer>=3.4"],
         # common.tensorboard_logdir and common.wandb_project of fairseq.
         "logging": ["tensorboard>=2.9", "wandb>=0.16"],
-        "hf": ["transformers>=5.24"],
+        # accelerate for the Trainer, under which ParpCallback prunes.
+        "hf": ["accelerate>=1.15", "transformers>=5.24"],
         "lm": ["flashlight-text>=0.0.7,<0.1"],
         "plot": ["matplotlib>=3.8.1"],
         "study": [

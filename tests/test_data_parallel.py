@@ -117,7 +117,7 @@ def prune_apart(rank, rendezvous, folder):
     import conftest  # noqa: F401
 
     from parp_fairseq.pruning import random_mask
-    from parp_fairseq.tasks.agreement import require_agreement
+    from parp_fairseq.pruning.agreement import require_agreement
 
     distributed.init_process_group("gloo", init_method=rendezvous, world_size=2, rank=rank)
     shapes = {"w": torch.zeros(100)}

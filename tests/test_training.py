@@ -326,7 +326,7 @@ def test_the_log_tells_of_each_prune_and_of_the_end(corpus, encoder, tmp_path, c
     meters = metrics.get_meters("train")
     assert meters["sparsity"].avg == pytest.approx(trainer.task.pruner.mask.sparsity)
     assert 0 < meters["mask_iou"].avg < 1
-    assert meters["prune_seconds"].avg == trainer.task.prune_log.seconds[-1]
+    assert meters["prune_seconds"].avg == trainer.task.training.log.seconds[-1]
 
 
 def test_schedules():

@@ -19,7 +19,11 @@ EXAMPLES = """\
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="finetuned checkpoint of fairseq"
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="finetuned checkpoint of fairseq, or with --dictionary a pre-trained encoder, which "
+        "gets a new head to be trained",
     )
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="folder to write; it must be new or empty"
@@ -28,8 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--dictionary",
         type=Path,
         metavar="FILE",
-        help="dict.ltr.txt that the checkpoint was trained with; only published checkpoints need "
-        "it, because others hold theirs (default: the one in the checkpoint)",
+        help="dict.ltr.txt that the checkpoint was trained with, or that a new head is made for; "
+        "only published checkpoints and encoders need it, because others hold theirs (default: the "
+        "one in the checkpoint)",
     )
     parser.add_argument(
         "--error-rate",

@@ -42,13 +42,18 @@ class Finetuned:
     def of(cls, state: Mapping[str, Any], symbols: Optional[Sequence[str]] = None) -> "Finetuned":
         """Read ``state``, the dict in a checkpoint.
 
+        A pre-trained encoder gets a new head for ``symbols``, the same each time.
+
         Args:
             state: with the weights under ``"model"``.
             symbols: those of the target dictionary; None takes the dictionary in the checkpoint.
 
         Raises:
-            ValueError: it is no finetuned ``wav2vec_ctc``, or its parts do not fit together.
+            ValueError: it is no finetuned ``wav2vec_ctc``, and no encoder with ``symbols``; or its
+                parts do not fit together.
         """
+        if "mask_emb" in state["model"] and symbols:
+            return _with_new_head(state, list(symbols))
         model, task, criterion = (_section(state, key) for key in ("model", "task", "criterion"))
         if isinstance(state.get("pruned_with"), Mapping):  # of parp shrink
             task = {**state["pruned_with"], **task}
@@ -56,7 +61,8 @@ class Finetuned:
         if not any(name.startswith(HEAD) for name in weights):
             what = "a pre-trained encoder" if "mask_emb" in weights else "another model"
             raise ValueError(
-                f"found {what}, without {HEAD}weight: expected a finetuned model with a CTC head"
+                f"found {what}, without {HEAD}weight: expected a finetuned model with a CTC head, "
+                "or an encoder and the dictionary for a new head"
             )
         inner = model.get("w2v_args")
         if inner is None:
@@ -120,6 +126,27 @@ def take(
             raise ValueError(f"tensor {prefix}{name} holds {weight.dtype}, expected real numbers")
         taken[spec.fairseq] = weight.detach().to(torch.float32).contiguous()
     return taken
+
+
+def _with_new_head(state: Mapping[str, Any], symbols: List[str]) -> Finetuned:
+    model, task = (_section(state, key) for key in ("model", "task"))
+    architecture = Architecture.of_fairseq(model)
+    expected = architecture.tensors()  # without the quantizer of pre-training
+    names = {spec.fairseq for spec in expected}
+    found = {name: weight for name, weight in state["model"].items() if name in names}
+    head = torch.empty(len(symbols), architecture.width)
+    torch.nn.init.xavier_uniform_(head, generator=torch.Generator().manual_seed(0))
+    return Finetuned(
+        architecture,
+        take(found, expected, "fairseq"),
+        head,
+        torch.zeros(len(symbols)),
+        symbols,
+        bool(task.get("normalize", False)),
+        model={},
+        task={"method": "dense", "sparsity": 0.0},
+        criterion={"zero_infinity": True},
+    )
 
 
 def _section(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:

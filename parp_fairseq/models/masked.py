@@ -91,9 +91,6 @@ def _make_sparse(model: Masked, state_dict, prefix: str, local_metadata) -> None
     }
     if model.pruner.prunes:
         mask = model.pruner.subnetwork_mask()
-        for key in list(state_dict):
-            name = encoder_name(key)
-            if name in mask:  # one at a time to the CPU: a GPU has no room for two networks
-                state_dict[key] = state_dict[key].cpu().masked_fill(~mask[name].cpu(), 0)
+        mask.apply_to_state_(state_dict, encoder_name)
         resumable["pruner"] = model.pruner.state_dict(mask)
     local_metadata[METADATA_KEY] = resumable

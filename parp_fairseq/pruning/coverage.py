@@ -57,7 +57,7 @@ class Coverage:
 
     @property
     def matrices_left_whole(self) -> List[str]:
-        """Weight matrices that are left out of ``layers.N`` in which something is covered."""
+        """Weight matrices left out of ``layers.N`` (or ``layer.N``) in which others are covered."""
         layers = {found[0] for name in self.covered if (found := _LAYER.match(name))}
         return [
             name
@@ -100,7 +100,7 @@ class Coverage:
         )
 
 
-_LAYER = re.compile(r"(?:.*\.)?layers\.\d+\.")
+_LAYER = re.compile(r"(?:.*\.)?layers?\.\d+\.")
 
 
 def _layer(name: str) -> str:

@@ -13,10 +13,11 @@ optimizer keeps float32 copies of what it trains: these copies are then the scor
 
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from .criterion import piece_size
 from .initial_scores import InitialScores
@@ -48,6 +49,7 @@ class LearnedSubnetwork(Subnetwork):
         self.scores: Dict[str, Tensor] = {}
         self._shown: Optional[Mask] = None
         self._held: Optional[Mask] = None  # what the parameters hold; None if it is not known
+        self._hooks: List[RemovableHandle] = []
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -143,6 +145,11 @@ class LearnedSubnetwork(Subnetwork):
                 for name, param in self.params.items():
                     self.scores[name], param.data = param.data, held[name]
 
+    def end(self) -> None:
+        """Let go of the gradients, which are those of the weights again."""
+        for hook in self._hooks:
+            hook.remove()
+
     def state_dict(self, mask: Mask) -> Dict[str, Any]:
         scores = {name: score.detach().cpu() for name, score in self.scores.items()}
         return {**super().state_dict(mask), "scores": scores}
@@ -178,7 +185,8 @@ class LearnedSubnetwork(Subnetwork):
             scores = dict(self._copies)
         if not self.frozen:
             for name, param in self.params.items():
-                param.register_hook(partial(self._gradient_of_score, name))
+                hook = partial(self._gradient_of_score, name)
+                self._hooks.append(param.register_hook(hook))
         self.frozen, self.scores, self._held = frozen, scores, None
 
     def _gradient_of_score(self, name: str, gradient: Tensor) -> Tensor:

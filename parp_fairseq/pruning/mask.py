@@ -3,7 +3,19 @@
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    MutableMapping,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import torch
 from safetensors import SafetensorError
@@ -249,6 +261,23 @@ class Mask(Mapping[str, Tensor]):
             kept = (bits[changed >> 3] >> (changed & 7) & 1).bool()
             values = source[name].view(-1)[changed]
             param.data.view(-1)[changed] = values.masked_fill_(~kept, 0)
+
+    def apply_to_state_(
+        self, state: MutableMapping[str, Tensor], name_of: Callable[[str], Optional[str]]
+    ) -> None:
+        """Put pruned copies, on the CPU, in the place of the weights of a state dict.
+
+        Args:
+            state: key -> tensor; the tensors themselves do not change.
+            name_of: the canonical name of a key. Keys that share a name are the same weight.
+        """
+        copies: Dict[str, Tensor] = {}
+        for key in list(state):
+            name = name_of(key)
+            if name in self:
+                if name not in copies:  # one at a time: a GPU has no room for two networks
+                    copies[name] = state[key].cpu().masked_fill(~self[name].cpu(), 0)
+                state[key] = copies[name]
 
     def state_dict(self) -> Dict[str, Any]:
         """Plain tensors and numbers on the CPU, to be saved."""

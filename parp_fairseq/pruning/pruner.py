@@ -193,6 +193,14 @@ class Pruner:
         """Undo :meth:`hide`, bit for bit. Does nothing when nothing is hidden."""
         self.subnetwork.restore()
 
+    def finish(self) -> None:
+        """Leave the subnetwork at the target sparsity for good. No more updates follow."""
+        mask = self.subnetwork_mask()
+        self.restore()
+        self.subnetwork.apply(mask)
+        self.mask = mask
+        self.subnetwork.end()
+
     def state_dict(self, subnetwork: Optional[Mask] = None) -> Dict[str, Any]:
         """What training needs beside the weights inside the subnetwork.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .computed import owners
 from .coverage import Coverage
-from .family import FAIRSEQ, Family, family_of
+from .family import FAIRSEQ, Family, family_called, family_of, model_types
 from .weights import overlapping, place, require_dense, require_disjoint, require_floats
 
 SCOPES = FAIRSEQ.scopes
@@ -44,16 +44,19 @@ def prunable_parameters(
 ) -> Dict[str, Tensor]:
     """The parameters of ``model`` that the scope covers, in the model's order.
 
-    The named scopes are made for wav2vec 2.0, HuBERT and data2vec encoders of fairseq; other
-    networks need ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
+    The named scopes are made for wav2vec 2.0, HuBERT and data2vec encoders of fairseq and for some
+    models of ``transformers``: BERT, RoBERTa, DistilBERT, XLNet, wav2vec 2.0, HuBERT, WavLM and Whisper.
+    Other networks need ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
 
     Args:
         model: a module, or a mapping of names to tensors such as a checkpoint's ``"model"``.
-        scope: ``transformer`` (k_proj, v_proj, q_proj, out_proj, fc1, fc2 of every layer),
-            ``feature_extractor`` (its convolutions), ``all`` (both, and ``post_extract_proj``), or
-            ``re:<regex>``, searched for in the canonical names. Only a regex can cover layer norms
-            or the quantizer. No scope covers the CTC head of a finetuned network, or a positional
-            convolution under weight norm.
+        scope: ``transformer`` (k_proj, v_proj, q_proj, out_proj, fc1, fc2 of every layer, or what
+            corresponds to them), ``feature_extractor`` (the convolutions of a speech encoder),
+            ``all`` (both, and ``post_extract_proj``), or ``re:<regex>``, searched for in the
+            canonical names. The ``model_type`` of a model of ``transformers``, such as ``bert``,
+            is the scope ``transformer`` for the names of that model. Only a regex can cover
+            embeddings, layer norms or the quantizer. No scope covers the head of a finetuned
+            network, or a positional convolution under weight norm.
         bias: whether biases inside the scope count.
 
     Returns:
@@ -75,7 +78,7 @@ def coverage(model: Model, scope: str = "transformer", bias: bool = True) -> Cov
     Arguments and errors are those of :func:`prunable_parameters`. A warning tells of layers that
     are covered in part: a bias without its weight, or some of a transformer layer's matrices.
     """
-    family, entries = _entries(model)
+    family, entries = _entries(model, family_called(scope))
     covers = _matcher(scope, family)
     encoder = [entry for entry in entries if entry.in_encoder]
     chosen = [
@@ -119,8 +122,8 @@ class _Entry(NamedTuple):
     normalized: bool  # a layer that no scope covers
 
 
-def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
-    """The tensors of the network, and the family that it belongs to."""
+def _entries(model: Model, family: Optional[Family] = None) -> Tuple[Family, List[_Entry]]:
+    """The tensors of the network, and the family that it belongs to unless one is given."""
     if isinstance(model, nn.Module):
         named = dict(model.named_parameters(remove_duplicate=False))
         buffers = [name for name, _ in model.named_buffers(remove_duplicate=False)]
@@ -138,7 +141,8 @@ def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
                 "names; find them before wrapping, or wrap with use_orig_params=True"
             )
     owner = owners([*named, *buffers])
-    family = family_of(owner[name].name for name in named)
+    if family is None:
+        family = family_of((owner[name].name for name in named), _model_type(model))
     roots = {name: family.root_of(name) for name in named}
     has_root = any(roots.values())
     entries = []
@@ -156,20 +160,36 @@ def _entries(model: Model) -> Tuple[Family, List[_Entry]]:
     return family, [e._replace(normalized=_layer(e.canonical) in normalized) for e in entries]
 
 
+def _model_type(model: Model) -> Optional[str]:
+    """The ``model_type`` in the config of a model of ``transformers``, inside its wrappers."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    found = (getattr(getattr(module, "config", None), "model_type", None) for module in modules)
+    return next((kind for kind in found if family_called(kind)), None)
+
+
 def _matcher(scope: str, family: Family) -> Callable[[_Entry], object]:
     """Whether the scope covers an entry, by its names."""
     if not isinstance(scope, str):
-        raise ValueError(f"scope is {scope!r}: expected {', '.join(SCOPES)} or re:<regex>")
+        raise ValueError(f"scope is {scope!r}: expected {_known(family)}")
     if scope.startswith("re:"):
         try:
             search = re.compile(scope[3:]).search
         except re.error as error:
             raise ValueError(f"scope {scope!r} is not a regular expression: {error}") from None
         return lambda entry: search(entry.canonical) or search(entry.shown)
-    if scope not in family.scopes:
-        raise ValueError(f"unknown scope {scope!r}: expected {', '.join(SCOPES)} or re:<regex>")
-    matches = re.compile(rf"({family.scopes[scope]})\.(weight|bias)").fullmatch
+    layers = family.scopes.get("transformer" if scope == family.model_type else scope)
+    if layers is None:
+        raise ValueError(f"unknown scope {scope!r}: expected {_known(family)}")
+    matches = re.compile(rf"({layers})\.(weight|bias)").fullmatch
     return lambda entry: matches(entry.canonical)
+
+
+def _known(family: Family) -> str:
+    """The scopes that a network of the family has."""
+    return (
+        f"{', '.join(family.scopes)} or re:<regex>, or for a model of transformers its model_type, "
+        f"one of {', '.join(model_types())}"
+    )
 
 
 def _is_weight(entry: _Entry) -> bool:
@@ -280,10 +300,11 @@ def _warn_of_parts(coverage: Coverage, family: Family) -> None:
             "weight of that layer",
             stacklevel=3,
         )
-    if coverage.matrices_left_whole and not coverage.scope.startswith("re:"):
+    left_whole = [n for n in coverage.matrices_left_whole if not re.fullmatch(family.whole, n)]
+    if left_whole and not coverage.scope.startswith("re:"):
         warnings.warn(
             f"scope {coverage.scope!r} leaves weights of the layers it covers whole: "
-            f"{_first_of(coverage.matrices_left_whole)}; it is made for {family.title}, and "
+            f"{_first_of(left_whole)}; it is made for {family.title}, and "
             "re:<regex> covers any parameters",
             stacklevel=3,
         )

@@ -2,23 +2,21 @@
 
 import logging
 from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 from omegaconf import II
 from torch import nn
 
-from parp_fairseq.pruning import (
-    Mask,
-    Pruner,
-    RandomScores,
-    Schedule,
-    initial_scores,
-    magnitude,
-    parse_pattern,
-    prunable_parameters,
+from parp_fairseq.pruning import Pruner, Schedule
+from parp_fairseq.pruning.options import (
+    Run,
+    describe_untrained,
+    plain,
+    pruner_of,
+    require_ramp_ends,
+    schedule_of,
 )
 
 from .decoding import DECODING_OPTIONS, DecodingConfig
@@ -173,68 +171,26 @@ PRUNING_OPTIONS = [
 ]
 
 
-def build_schedule(cfg: ParpConfig) -> Schedule:
+def _run_of(cfg: Any) -> Run:
+    return Run(cfg.max_update, "optimization.max_update", cfg.seed, prefix="task.")
+
+
+def build_schedule(cfg: Any) -> Schedule:
     """The schedule that the options describe.
 
     Raises:
         ValueError: an option is out of range; the message names it.
     """
-    if cfg.learn_mask:
-        _require_learnable(cfg)
-    by_epochs = cfg.prune_interval_epochs is not None and not cfg.learn_mask
-    try:
-        return Schedule(
-            sparsity=cfg.sparsity,
-            initial_sparsity=cfg.initial_sparsity,
-            ramp=str(cfg.sparsity_ramp),
-            ramp_updates=_ramp_updates(cfg),
-            interval=None if by_epochs else 1 if cfg.learn_mask else cfg.prune_interval,
-            epochs=cfg.prune_interval_epochs if by_epochs else None,
-        )
-    except ValueError as error:
-        unlimited = cfg.ramp_updates is None and not cfg.max_update
-        hint = "; without it, optimization.max_update must be set" if unlimited else ""
-        raise ValueError(f"task.{error}{hint}") from None
+    return schedule_of(cfg, _run_of(cfg))
 
 
-def _require_learnable(cfg: ParpConfig) -> None:
-    """Raise ValueError where an option contradicts ``learn_mask``."""
-    grows = cfg.initial_sparsity is not None and cfg.initial_sparsity != cfg.sparsity
-    for option, contradicts, expected in (
-        ("sparsity", cfg.sparsity == 0, "a value above 0, or there is no mask to learn"),
-        ("initial_sparsity", grows, "null: a learned mask has one sparsity"),
-        ("adjust", not cfg.adjust, "true: a learned mask is no fixed one"),
-        ("mask_file", cfg.mask_file, "null: the initial mask comes from the scores (score_init)"),
-        (
-            "prune_criterion",
-            str(cfg.prune_criterion) != "magnitude",
-            "magnitude: the initial mask comes from the scores (score_init)",
-        ),
-    ):
-        if contradicts:
-            raise ValueError(
-                f"task.{option} is {_plain(cfg[option])!r} with task.learn_mask=true: expected "
-                f"{expected}"
-            )
-
-
-def _ramp_updates(cfg: ParpConfig) -> int:
-    # Half: the recipes begin to lower the learning rate there, and the other half of the run trains
-    # the subnetwork that is kept. The paper does not say where its ramp ends.
-    return (cfg.max_update + 1) // 2 if cfg.ramp_updates is None else cfg.ramp_updates
-
-
-def pruning_options(cfg: ParpConfig) -> Dict[str, Any]:
+def pruning_options(cfg: Any) -> Dict[str, Any]:
     """The pruning options as plain values; for a growing sparsity, with the length of its ramp."""
-    options = {name: cfg[name] for name in PRUNING_OPTIONS}
+    options = {name: plain(cfg[name]) for name in PRUNING_OPTIONS}
     schedule = build_schedule(cfg)
     if schedule.grows:
         options["ramp_updates"] = schedule.ramp_updates
-    return {name: _plain(value) for name, value in options.items()}
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Enum) else value
+    return options
 
 
 def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
@@ -244,43 +200,12 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
         ValueError: an option does not fit the model or the run; the message names it.
     """
     schedule = build_schedule(cfg)
-    if schedule.grows and 0 < cfg.max_update < schedule.ramp_updates:
-        raise ValueError(
-            f"task.ramp_updates is {schedule.ramp_updates}: expected at most "
-            f"optimization.max_update, which is {cfg.max_update}, or the run ends before it "
-            f"reaches sparsity {cfg.sparsity}"
-        )
-    params = prunable_parameters(model, cfg.prune_scope, cfg.prune_bias)
-    pattern = parse_pattern(cfg.prune_pattern)
-    criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
-    scores = initial_scores(str(cfg.score_init), cfg.seed) if cfg.learn_mask else None
-    pruner = Pruner(params, schedule, criterion, pattern, cfg.adjust, initial_scores=scores)
-    if cfg.mask_file:
-        mask = Mask.load(cfg.mask_file)
-        try:
-            pruner.start_from(mask)
-        except ValueError as error:
-            raise ValueError(f"mask file {cfg.mask_file}: {error}") from None
+    require_ramp_ends(schedule, _run_of(cfg))
+    pruner = pruner_of(cfg, model, schedule, cfg.seed)
     trainable = cfg.trainable or ("head" if cfg.learn_mask else "all")
     train_only(model, trainable, pruner.params if cfg.learn_mask else {})
     if pruner.prunes:
         frozen = frozen_parameters(model, pruner.params, cfg.max_update, cfg.trainable)
-        _check_frozen(cfg, pruner, frozen)
+        if warning := describe_untrained(pruner, cfg.prune_scope, frozen, "task."):
+            logger.warning(warning)
     return pruner
-
-
-def _check_frozen(cfg: ParpConfig, pruner: Pruner, frozen: Mapping[str, str]) -> None:
-    """A mask that moves needs weights that train; to a fixed one it makes no difference."""
-    if not frozen:
-        return
-    name, reason = next(iter(frozen.items()))
-    message = (
-        f"task.prune_scope={cfg.prune_scope} covers {len(frozen)} of {len(pruner.params)} "
-        f"parameters that are not trained, such as {name} ({reason})"
-    )
-    if pruner.adjust:
-        raise ValueError(
-            f"{message}: their mask would never change. Train them, choose a task.prune_scope "
-            "without them, or keep the mask fixed with task.adjust=false"
-        )
-    logger.warning(f"{message}: they are pruned, and the rest of them stays as it is")

@@ -1,7 +1,6 @@
 """The task ``parp``: ``audio_finetuning`` that prunes as it trains and scores every utterance."""
 
 import logging
-import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import fields
 from pathlib import Path
@@ -21,9 +20,10 @@ from parp_fairseq.models.parp_hubert_ctc import ParpHubertCtc  # noqa: F401  (re
 from parp_fairseq.models.parp_wav2vec_ctc import ParpWav2VecCtc  # noqa: F401
 from parp_fairseq.models.reproducible_masking import set_generator_state
 from parp_fairseq.pruning import Pruner, coverage
+from parp_fairseq.pruning.training import PrunedTraining
 
 from . import prefetching  # noqa: F401  (ends fairseq's threads before the interpreter)
-from .agreement import failing_together, require_agreement, require_same_start
+from .agreement import require_same_start
 from .audio_headers import shortest_clip
 from .corpora import options_for
 from .decoding import build_generator, lm_path_of
@@ -34,7 +34,6 @@ from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
 from .options import ParpConfig, build_pruner, build_schedule, pruning_options
 from .presets import require_method
-from .prune_log import PruneLog
 from .recovery import mend_last_checkpoint
 from .refusals import refusals, report_in_one_line
 from .resuming import end_before_training, find_former, has_finished, require_resumable
@@ -71,7 +70,7 @@ class ParpTask(AudioFinetuningTask):
             build_schedule(cfg)
             require_method(pruning_options(cfg))
         self.pruner: Optional[Pruner] = None
-        self.prune_log: Optional[PruneLog] = None
+        self.training: Optional[PrunedTraining] = None
         self.identity: Dict[str, Any] = {}
         self.stop: Optional[Stop] = None
         self.shortest_clip = 400  # samples, of wav2vec 2.0; the model at hand may need others
@@ -113,7 +112,9 @@ class ParpTask(AudioFinetuningTask):
                 self.pruner = model.pruner = build_pruner(self.cfg, model)
                 if self.pruner.prunes:
                     logger.info(coverage(model, self.cfg.prune_scope, self.cfg.prune_bias))
-                self.prune_log = PruneLog(self.pruner)
+                self.training = PrunedTraining(
+                    self.pruner, self.cfg.max_update, distributed_utils.get_data_parallel_group
+                )
                 model.options = pruning_options(self.cfg)
                 self.identity = model.identity = identity_of(self.cfg, model.options)
             self._judge_former_run(config)
@@ -204,28 +205,18 @@ class ParpTask(AudioFinetuningTask):
         # the optimizer holds its own copies of the weights.
         if not self.has_begun:
             self._begin(optimizer, update_num)
-        if self._prunes_before_epoch():
-            self._prune(optimizer, update_num)
-            self.pruner.pruned_in_epoch = self.epoch
+        self.training.begin_epoch(self.epoch)
         output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        if self.pruner.fixed:
-            self.pruner.mask_gradients()
+        self.training.mask_gradients()
         loss, sample_size, logging_output = output
         logging_output["_stop"] = int(self.stop.requested)
         return loss, sample_size, logging_output
 
     def optimizer_step(self, optimizer, model, update_num: int):
-        with self.pruner.subnetwork.stepping():
+        with self.training.stepping():
             stepped = self._step(optimizer, model, update_num)
-        if not stepped:
-            return
-        done = self.prune_log.update = update_num + 1
-        if self.pruner.fixed:
-            self.pruner.enforce(master_weights(optimizer, self.pruner.params))
-        if self._adjusts and self.pruner.schedule.due_after_update(done):
-            self._prune(optimizer, done)
-        if self.pruner.prunes and done == self.cfg.max_update:
-            self.prune_log.ends()
+        if stepped:
+            self.training.updated(update_num + 1)
 
     def _step(self, optimizer, model, update_num: int) -> bool:
         """The stock optimizer step; returns whether the weights were updated."""
@@ -239,14 +230,6 @@ class ParpTask(AudioFinetuningTask):
         scaler.update()
         return scaler.get_scale() >= scale  # fairseq calls this after an overflow too
 
-    @property
-    def _adjusts(self) -> bool:
-        return self.pruner.prunes and self.pruner.adjust
-
-    def _prunes_before_epoch(self) -> bool:
-        schedule, pruned_in = self.pruner.schedule, self.pruner.pruned_in_epoch
-        return self._adjusts and schedule.due_before_epoch(self.epoch, pruned_in)
-
     def _begin(self, optimizer, update_num: int) -> None:
         with refusals():
             require_supported_optimizer(optimizer)
@@ -259,26 +242,22 @@ class ParpTask(AudioFinetuningTask):
     def _resume_or_start(self, optimizer, update_num: int) -> bool:
         """Returns whether a former run goes on."""
         resumable = self.model.resumable
-        masters = master_weights(optimizer, self.pruner.params)
+        self.training.masters = lambda: master_weights(optimizer, self.pruner.params)
         self.model.masters = all_masters(optimizer)
         resumes = update_num > 0 and resumable is not None
         if resumes:
             require_same_run(self.identity, identity_in(resumable), "the loaded checkpoint")
             set_generator_state(resumable["generator"])
             if "pruner" in resumable:
-                self.pruner.load(resumable["pruner"], masters)
+                self.pruner.load(resumable["pruner"], self.training.masters())
             with self.pruner.subnetwork.stepping():  # masters may be scores, as in a step
                 restore_masters(optimizer, resumable["masters"])
-        if self.pruner.prunes and not self.pruner.started:
-            self._start(masters)
-            self.pruner.pruned_in_epoch = self.epoch
-            self.prune_log.pruned(update_num)
-        self.prune_log.update = update_num
+        self._start(update_num)
         return resumes
 
-    def _start(self, masters) -> None:
+    def _start(self, update_num: int) -> None:
         try:
-            self.pruner.start(masters)
+            self.training.begin(update_num, self.epoch)
         except ValueError as error:
             if self.pruner.initial_mask is not None and self.pruner.initial_mask.emptied:
                 layerwise = self.cfg.prune_pattern == "global"
@@ -286,31 +265,20 @@ class ParpTask(AudioFinetuningTask):
                 raise ValueError(f"{error}: expected a lower task.sparsity{hint}") from None
             raise
 
-    def _prune(self, optimizer, update: int) -> None:
-        start = time.perf_counter()
-        with failing_together(self._device()):
-            self.pruner.prune(update, master_weights(optimizer, self.pruner.params))
-        require_agreement(self.pruner.mask, self._device())
-        self.prune_log.seconds.append(time.perf_counter() - start)
-        self.prune_log.pruned(update, self.prune_log.seconds[-1])
-
-    def _device(self) -> torch.device:
-        return next(iter(self.pruner.params.values())).device
-
     def state_dict(self):
         """fairseq asks for it when it writes a checkpoint."""
-        if self.prune_log is not None:
-            self.prune_log.saves()
+        if self.training is not None:
+            self.training.log.saves()
         return super().state_dict()
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
         if criterion.training and any(log.get("_stop", 0) for log in logging_outputs):
             self.stop.end(
-                config_of_run(self.cfg), self.prune_log.update, self.train_batches.end_of_epoch()
+                config_of_run(self.cfg), self.training.log.update, self.train_batches.end_of_epoch()
             )
         if criterion.training and self.pruner is not None and self.pruner.started:
-            for name, value in self.prune_log.metrics().items():
+            for name, value in self.training.log.metrics().items():
                 metrics.log_scalar(name, value, weight=0, priority=600, round=4)
 
     # Evaluation --------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Trainable: which parameters a finetuning run trains; the others are frozen."""
 
-import re
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
 
 from parp_fairseq.pruning.scope import encoder_name
+from parp_fairseq.pruning.trainable import freeze_all_but
 
 
 def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -> None:
@@ -25,42 +25,12 @@ def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -
     """
     if trainable == "all":
         return
-    named = _matcher(trainable)
-    encoder, scores = model.w2v_encoder.w2v_model, set(map(id, scored.values()))
-    # The features are computed without gradients then.
-    untouched = "feature_extractor." if encoder.feature_grad_mult <= 0 else None
+    encoder = model.w2v_encoder.w2v_model
     parameters = {encoder_name(name): p for name, p in encoder.named_parameters()}
-    trained: Dict[str, Tensor] = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if id(parameter) not in scores
-        and named(name)
-        and not (untouched and name.startswith(untouched))
-    }
-    if not trained and trainable != "head":
-        known = ", ".join(list(parameters)[:3])
-        raise ValueError(
-            f"task.trainable is {trainable!r}, which names no parameter that can be trained: the "
-            f"encoder has {known}, ..."
-        )
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(id(parameter) in scores or name in trained)
+    # The features are computed without gradients then.
+    without_gradients = "feature_extractor." if encoder.feature_grad_mult <= 0 else ""
+    freeze_all_but(parameters, trainable, scored, without_gradients, "task.")
     _let_gradients_reach_checkpointed_layers(encoder)
-
-
-def _matcher(trainable: str) -> Callable[[str], bool]:
-    if trainable == "head":
-        return lambda name: False
-    if trainable == "bias":
-        return lambda name: name.endswith("bias")
-    if trainable.startswith("re:"):
-        try:
-            return re.compile(trainable[3:]).search
-        except re.error as error:
-            raise ValueError(
-                f"task.trainable is {trainable!r}, which is no regular expression: {error}"
-            ) from None
-    raise ValueError(f"task.trainable is {trainable!r}: expected all, head, bias or re:<regex>")
 
 
 def _let_gradients_reach_checkpointed_layers(encoder: nn.Module) -> None:

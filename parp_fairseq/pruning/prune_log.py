@@ -3,7 +3,7 @@
 import logging
 from typing import Dict, List
 
-from parp_fairseq.pruning import Pruner
+from .pruner import Pruner
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class PruneLog:
             )
 
     def metrics(self) -> Dict[str, float]:
-        """What fairseq's progress bar and its loggers show."""
+        """What trainers show beside the loss."""
         return {
             "sparsity": self.pruner.mask.sparsity,
             "mask_iou": self.pruner.mask_iou,

@@ -1,0 +1,112 @@
+"""Training: how any trainer drives a pruner.
+
+::
+
+    training = PrunedTraining(pruner, last_update)
+    training.begin(update, epoch)                   # once, when optimizer and weights are there
+    for epoch in epochs:
+        training.begin_epoch(epoch)
+        for batch in epoch:
+            backward(batch)
+            training.mask_gradients()               # before gradients are clipped
+            with training.stepping():
+                optimizer.step()
+            training.updated(number_of_updates)
+"""
+
+import time
+from contextlib import AbstractContextManager
+from typing import Any, Callable, Mapping, Optional
+
+import torch
+from torch import Tensor
+
+from .agreement import failing_together, require_agreement
+from .prune_log import PruneLog
+from .pruner import Pruner
+
+Masters = Optional[Mapping[str, Tensor]]
+
+
+class PrunedTraining:
+    """Prunes when it is due, on all ranks alike, and keeps a fixed mask fixed.
+
+    Args:
+        pruner: the policy.
+        last_update: updates after which pruning ends; 0 means no limit.
+        group: returns the ranks that must have the same mask, as a process group of
+            ``torch.distributed``; by default all of them.
+
+    Attributes:
+        log: what was done.
+        masters: returns the float32 copies that the optimizer keeps, see :meth:`Pruner.prune`. The
+            trainer sets it once there is an optimizer.
+    """
+
+    def __init__(
+        self, pruner: Pruner, last_update: int = 0, group: Callable[[], Any] = lambda: None
+    ):
+        self.pruner = pruner
+        self.last_update = last_update
+        self.group = group
+        self.log = PruneLog(pruner)
+        self.masters: Callable[[], Masters] = lambda: None
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether the mask changes while the network trains."""
+        return self.pruner.prunes and self.pruner.adjust
+
+    def begin(self, update: int, epoch: int) -> None:
+        """Prune with the initial mask, unless the state of an earlier run was loaded.
+
+        Args:
+            update: updates done.
+            epoch: the epoch that begins or goes on, from 1.
+
+        Raises:
+            ValueError: see :meth:`Pruner.start`.
+        """
+        if self.pruner.prunes and not self.pruner.started:
+            self.pruner.start(self.masters())
+            self.pruner.pruned_in_epoch = epoch
+            self.log.pruned(update)
+        self.log.update = update
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prune where epochs count and it is due. Calling it again in an epoch does nothing."""
+        pruner = self.pruner
+        if self.adjusts and pruner.schedule.due_before_epoch(epoch, pruner.pruned_in_epoch):
+            self._prune(self.log.update)
+            pruner.pruned_in_epoch = epoch
+
+    def mask_gradients(self) -> None:
+        """Zero the gradients of what a fixed mask prunes, so that clipping ignores them."""
+        if self.pruner.fixed:
+            self.pruner.mask_gradients()
+
+    def stepping(self) -> AbstractContextManager:
+        """The optimizer steps inside this context."""
+        return self.pruner.subnetwork.stepping()
+
+    def updated(self, update: int) -> None:
+        """Prune again if that is due. ``update``: updates done, the last one included."""
+        self.log.update = update
+        if self.pruner.fixed:
+            self.pruner.enforce(self.masters())
+        if self.adjusts and self.pruner.schedule.due_after_update(update):
+            self._prune(update)
+        if self.pruner.prunes and update == self.last_update:
+            self.log.ends()
+
+    def _prune(self, update: int) -> None:
+        start = time.perf_counter()
+        with failing_together(self._device, self.group()):
+            self.pruner.prune(update, self.masters())
+        require_agreement(self.pruner.mask, self._device, self.group())
+        self.log.seconds.append(time.perf_counter() - start)
+        self.log.pruned(update, self.log.seconds[-1])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.pruner.params.values())).device

@@ -71,6 +71,11 @@ def _gather(number: int, device: torch.device) -> List[int]:
     return distributed_utils.all_gather(mine, group, return_tensor=True).view(-1).tolist()
 
 
+def sum_over_ranks(tensor: torch.Tensor) -> None:
+    """Sum a tensor over all ranks, in place."""
+    distributed_utils.all_reduce(tensor, distributed_utils.get_data_parallel_group())
+
+
 def require_same_start(updates: int, resumed: bool, mask: Optional[Mask]) -> None:
     """Compare over all ranks how they begin: every path of the first update comes here.
 

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
@@ -13,10 +13,10 @@ from torch import nn
 from parp_fairseq.pruning import (
     Mask,
     Pruner,
-    RandomScores,
     Schedule,
+    build_criterion,
+    build_rule,
     initial_scores,
-    magnitude,
     parse_pattern,
     prunable_parameters,
 )
@@ -36,8 +36,8 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=None,
         metadata={
             "help": "name of the method that the other options make up, set by the presets "
-            "(+method=dense, rp, mpi, omp, imp, parp or parp_p): options that contradict it are an "
-            "error. Not given: the options alone decide, and by default they are those of PARP"
+            "(+method=dense, rp, mpi, parp, ...): options that contradict it are an error. Not "
+            "given: the options alone decide, and by default they are those of PARP"
         },
     )
     sparsity: float = field(
@@ -87,7 +87,7 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=True,
         metadata={
             "help": "true: pruned weights keep training and re-prunes renew the mask (PARP). "
-            "false: the first mask stays fixed (RP, MPI, OMP, IMP)"
+            "false: the first mask stays fixed (RP, MPI, OMP, IMP, SNIP)"
         },
     )
     mask_file: Optional[str] = field(
@@ -97,11 +97,26 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
             "the paper's authors. Not given: made by `prune_criterion` from the weights at hand"
         },
     )
-    prune_criterion: ChoiceEnum(["magnitude", "random"]) = field(
+    prune_criterion: str = field(
         default="magnitude",
         metadata={
-            "help": "how the initial mask is chosen: magnitude prunes the smallest |w|, random "
-            "draws from common.seed. Re-prunes always go by magnitude"
+            "help": "how weights are ranked, for the initial mask and for re-prunes; the lowest "
+            "scores are pruned: magnitude (|w|), wanda (|w| times the norm of the input feature), "
+            "taylor (|w g|, g the gradient of the last update; at initialisation this is SNIP), "
+            "movement (-w g, summed over the updates), fisher (w^2 g^2, summed), random (drawn "
+            "from common.seed; re-prunes then go by magnitude), or a name that the module in "
+            "common.user_dir registers with parp_fairseq.pruning.register_criterion. A criterion "
+            "that measures makes the initial mask at the end of the first update"
+        },
+    )
+    prune_rule: str = field(
+        default="parp",
+        metadata={
+            "help": "how a re-prune makes the next mask: parp (the lowest scores of all weights "
+            "go; pruned weights keep training), rigl (a falling share of the kept weights is "
+            "dropped by magnitude, and as many grow back from zero where the gradient is largest; "
+            "pruned weights stay zero in between; needs optimization.max_update), or a name that "
+            "the module in common.user_dir registers with parp_fairseq.pruning.register_rule"
         },
     )
     prune_pattern: str = field(
@@ -181,6 +196,11 @@ def build_schedule(cfg: ParpConfig) -> Schedule:
     """
     if cfg.learn_mask:
         _require_learnable(cfg)
+    if cfg.prune_rule != "parp" and not cfg.adjust:
+        raise ValueError(
+            f"task.prune_rule is {cfg.prune_rule!r} with task.adjust=false, which never re-prunes: "
+            "expected task.adjust=true, or parp"
+        )
     by_epochs = cfg.prune_interval_epochs is not None and not cfg.learn_mask
     try:
         return Schedule(
@@ -190,6 +210,7 @@ def build_schedule(cfg: ParpConfig) -> Schedule:
             ramp_updates=_ramp_updates(cfg),
             interval=None if by_epochs else 1 if cfg.learn_mask else cfg.prune_interval,
             epochs=cfg.prune_interval_epochs if by_epochs else None,
+            updates=cfg.max_update,
         )
     except ValueError as error:
         unlimited = cfg.ramp_updates is None and not cfg.max_update
@@ -207,9 +228,10 @@ def _require_learnable(cfg: ParpConfig) -> None:
         ("mask_file", cfg.mask_file, "null: the initial mask comes from the scores (score_init)"),
         (
             "prune_criterion",
-            str(cfg.prune_criterion) != "magnitude",
+            cfg.prune_criterion != "magnitude",
             "magnitude: the initial mask comes from the scores (score_init)",
         ),
+        ("prune_rule", cfg.prune_rule != "parp", "parp: the mask follows the scores"),
     ):
         if contradicts:
             raise ValueError(
@@ -252,9 +274,16 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
         )
     params = prunable_parameters(model, cfg.prune_scope, cfg.prune_bias)
     pattern = parse_pattern(cfg.prune_pattern)
-    criterion = RandomScores(cfg.seed) if cfg.prune_criterion == "random" else magnitude
     scores = initial_scores(str(cfg.score_init), cfg.seed) if cfg.learn_mask else None
-    pruner = Pruner(params, schedule, criterion, pattern, cfg.adjust, initial_scores=scores)
+    pruner = Pruner(
+        params,
+        schedule,
+        _registered("prune_criterion", build_criterion, cfg),
+        pattern,
+        cfg.adjust,
+        rule=_registered("prune_rule", build_rule, cfg),
+        initial_scores=scores,
+    )
     if cfg.mask_file:
         mask = Mask.load(cfg.mask_file)
         try:
@@ -266,7 +295,40 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     if pruner.prunes:
         frozen = frozen_parameters(model, pruner.params, cfg.max_update, cfg.trainable)
         _check_frozen(cfg, pruner, frozen)
+        _require_measurable(cfg, pruner, model, frozen)
+        pruner.observer.watch(model)
     return pruner
+
+
+def _registered(option: str, build: Callable[[str, int], Any], cfg: ParpConfig) -> Any:
+    try:
+        return build(cfg[option], cfg.seed)
+    except ValueError as error:
+        raise ValueError(f"task.{option}: {error}") from None
+
+
+def _require_measurable(
+    cfg: ParpConfig, pruner: Pruner, model: nn.Module, frozen: Mapping[str, str]
+) -> None:
+    """Raise ValueError where a run cannot give the criterion and the rule what they ask for."""
+    asks, chosen = pruner.observer.asks, f"{cfg.prune_criterion} with rule {cfg.prune_rule}"
+    if "progress" in asks and cfg.max_update <= 0:
+        raise ValueError(
+            f"task.prune_rule is {cfg.prune_rule!r}, which follows the length of the run: expected "
+            f"optimization.max_update above 0, found {cfg.max_update}"
+        )
+    waits = model.w2v_encoder.freeze_finetune_updates
+    if asks & {"gradient", "inputs"} and waits > 0:
+        raise ValueError(
+            f"task.prune_criterion {chosen} measures the encoder while it trains: expected "
+            f"model.freeze_finetune_updates=0, found {waits}"
+        )
+    if "gradient" in asks and frozen:
+        name, reason = next(iter(frozen.items()))
+        raise ValueError(
+            f"task.prune_criterion {chosen} needs the gradient of {name}, which is not trained "
+            f"({reason}): train it, or choose a task.prune_scope without it"
+        )
 
 
 def _check_frozen(cfg: ParpConfig, pruner: Pruner, frozen: Mapping[str, str]) -> None:

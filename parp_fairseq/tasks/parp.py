@@ -3,9 +3,10 @@
 import logging
 import time
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, ContextManager, Dict, Optional
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -30,6 +31,7 @@ from .identity import config_of_run, identity_in, identity_of, require_same_run
 from .labels import require_data, require_split
 from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
+from .measurements import measure
 from .options import ParpConfig, build_pruner, build_schedule, pruning_options
 from .presets import require_method
 from .prune_log import PruneLog
@@ -209,22 +211,29 @@ class ParpTask(AudioFinetuningTask):
         if self._prunes_before_epoch():
             self._prune(optimizer, update_num)
             self.pruner.pruned_in_epoch = self.epoch
-        output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        if self.pruner.fixed:
+        with self._counting_inputs(counts=not ignore_grad):
+            output = super().train_step(
+                sample, model, criterion, optimizer, update_num, ignore_grad
+            )
+        if self.pruner.fixed and not self._measures_gradients(update_num):
             self.pruner.mask_gradients()
         loss, sample_size, logging_output = output
         logging_output["_stop"] = int(self.stop.requested)
         return loss, sample_size, logging_output
 
     def optimizer_step(self, optimizer, model, update_num: int):
+        if self.pruner.measures_after(update_num + 1):
+            measure(self.pruner, optimizer, update_num + 1)
         with self.pruner.subnetwork.stepping():
             stepped = self._step(optimizer, model, update_num)
         if not stepped:
             return
-        done = self.prune_log.update = update_num + 1
+        done = self.prune_log.update = self.pruner.updates = update_num + 1
         if self.pruner.fixed:
             self.pruner.enforce(master_weights(optimizer, self.pruner.params))
-        if self._adjusts and self.pruner.schedule.due_after_update(done):
+        if self.pruner.prunes and not self.pruner.started:
+            self._start_late(optimizer, done)
+        elif self._adjusts and self.pruner.schedule.due_after_update(done):
             self._prune(optimizer, done)
         if self.pruner.prunes and done == self.cfg.max_update:
             self.prune_log.ends()
@@ -247,7 +256,21 @@ class ParpTask(AudioFinetuningTask):
 
     def _prunes_before_epoch(self) -> bool:
         schedule, pruned_in = self.pruner.schedule, self.pruner.pruned_in_epoch
-        return self._adjusts and schedule.due_before_epoch(self.epoch, pruned_in)
+        due = schedule.due_before_epoch(self.epoch, pruned_in)
+        return due and self._adjusts and self.pruner.started
+
+    def _measures_gradients(self, update_num: int) -> bool:
+        """Whether this update needs the gradients of pruned weights that stay zero."""
+        asks = "gradient" in self.pruner.observer.asks
+        return asks and self.pruner.measures_after(update_num + 1)
+
+    def _counting_inputs(self, counts: bool) -> ContextManager[None]:
+        inputs = self.pruner.observer.inputs
+        if inputs is None:
+            return nullcontext()
+        # fairseq sets all gradients to None before the first batch of an update, and nowhere else.
+        anew = all(param.grad is None for param in self.model.parameters())
+        return inputs.counting(anew, counts)
 
     def _begin(self, optimizer, update_num: int) -> None:
         with refusals():
@@ -271,14 +294,20 @@ class ParpTask(AudioFinetuningTask):
                 self.pruner.load(resumable["pruner"], masters)
             with self.pruner.subnetwork.stepping():  # masters may be scores, as in a step
                 restore_masters(optimizer, resumable["masters"])
-        if self.pruner.prunes and not self.pruner.started:
-            self._start(masters)
-            self.pruner.pruned_in_epoch = self.epoch
-            self.prune_log.pruned(update_num)
-        self.prune_log.update = update_num
+        if self.pruner.prunes and not self.pruner.started and self.pruner.may_start:
+            self._start(masters, update_num)
+        self.prune_log.update = self.pruner.updates = update_num
         return resumes
 
-    def _start(self, masters) -> None:
+    def _start_late(self, optimizer, update: int) -> None:
+        """Make the initial mask once the criterion has measured all that it needs."""
+        if not self.pruner.may_start:
+            return
+        with refusals():
+            self._start(master_weights(optimizer, self.pruner.params), update)
+        require_agreement(self.pruner.mask, self._device())
+
+    def _start(self, masters, update: int) -> None:
         try:
             self.pruner.start(masters)
         except ValueError as error:
@@ -287,6 +316,8 @@ class ParpTask(AudioFinetuningTask):
                 hint = ", or task.prune_pattern=layerwise" if layerwise else ""
                 raise ValueError(f"{error}: expected a lower task.sparsity{hint}") from None
             raise
+        self.pruner.pruned_in_epoch = self.epoch
+        self.prune_log.pruned(update)
 
     def _prune(self, optimizer, update: int) -> None:
         start = time.perf_counter()

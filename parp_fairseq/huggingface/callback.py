@@ -109,6 +109,7 @@ class ParpCallback(TrainerCallback):
         trainable: Optional[str] = None,
     ):
         options = {name: value for name, value in locals().items() if name != "self"}
+        options["prune_rule"] = "parp"  # other rules measure what the Trainer does not show
         options["sparsity"] = as_share("sparsity", sparsity)
         if initial_sparsity is not None:
             options["initial_sparsity"] = as_share("initial_sparsity", initial_sparsity)
@@ -146,8 +147,8 @@ class ParpCallback(TrainerCallback):
         # What does not fit the model is an error now. Weights may still be loaded over these, so
         # nothing is pruned yet.
         options = self._options_for(model)
-        schedule = schedule_of(options, Run(max(2, args.max_steps), "max_steps", args.seed))
-        pruner_of(options, model, schedule, args.seed)
+        run = Run(max(2, args.max_steps), "max_steps", args.seed)
+        pruner_of(options, model, schedule_of(options, run), run)
         _choose_trainable(model, options)  # before there is an optimizer
 
     def on_train_begin(
@@ -170,7 +171,7 @@ class ParpCallback(TrainerCallback):
         if state.global_step > 0:
             _require_same_run(decides, saved)
         _choose_trainable(model, options)
-        pruner = pruner_of(options, model, schedule, args.seed)
+        pruner = pruner_of(options, model, schedule, run)
         self._mask, self.training = None, PrunedTraining(pruner, state.max_steps)
         if not pruner.prunes:
             return

@@ -7,12 +7,17 @@ from torch import Tensor
 
 from .arguments import as_seed, as_share
 from .coverage import Coverage
+from .criteria import Fisher, Movement, Taylor, Wanda
 from .criterion import CriterionError, RandomScores, magnitude
 from .initial_scores import initial_scores
 from .learned import LearnedSubnetwork
 from .mask import Mask
+from .measuring import Measurement, Measuring
 from .pattern import Pattern, parse_pattern
 from .pruner import Pruner
+from .registry import build_criterion, build_rule, register_criterion, register_rule
+from .rule import Parp, Reprune, Rule, RuleError
+from .rules import Rigl
 from .schedule import Schedule
 from .scope import SCOPES, coverage, prunable_parameters
 from .subnetwork import Subnetwork
@@ -23,13 +28,26 @@ __all__ = [
     "SCOPES",
     "Coverage",
     "CriterionError",
+    "Fisher",
     "LearnedSubnetwork",
     "Mask",
+    "Measurement",
+    "Measuring",
+    "Movement",
+    "Parp",
     "Pattern",
     "Pruner",
     "RandomScores",
+    "Reprune",
+    "Rigl",
+    "Rule",
+    "RuleError",
     "Schedule",
     "Subnetwork",
+    "Taylor",
+    "Wanda",
+    "build_criterion",
+    "build_rule",
     "coverage",
     "initial_scores",
     "magnitude",
@@ -37,6 +55,8 @@ __all__ = [
     "parse_pattern",
     "prunable_parameters",
     "random_mask",
+    "register_criterion",
+    "register_rule",
 ]
 
 

@@ -63,6 +63,8 @@ magnitude = Magnitude()
 class RandomScores:
     """Uniform scores, drawn from ``seed`` and the name of the weight, never from its values."""
 
+    reprunes = False
+
     def __init__(self, seed: int):
         self.seed = seed
 
@@ -187,5 +189,10 @@ def _widened(scores: Tensor) -> Tensor:
 
 def broken(criterion: Criterion, what: str) -> CriterionError:
     """The error for a criterion that does not follow the contract."""
-    name = getattr(criterion, "__name__", type(criterion).__name__)
-    return CriterionError(f"criterion {name} {what}")
+    return CriterionError(f"criterion {name_of(criterion)} {what}")
+
+
+def name_of(thing: Any) -> str:
+    """The registered name of a criterion or a rule; without one, that of its function or class."""
+    own = getattr(thing, "__name__", type(thing).__name__)
+    return getattr(thing, "registered_as", own)

@@ -2,20 +2,20 @@
 
 ``options`` is any object with these attributes: ``sparsity``, ``initial_sparsity``,
 ``sparsity_ramp``, ``ramp_updates``, ``prune_interval``, ``prune_interval_epochs``, ``adjust``,
-``mask_file``, ``prune_criterion``, ``prune_pattern``, ``prune_scope``, ``prune_bias``,
-``learn_mask`` and ``score_init``.
+``mask_file``, ``prune_criterion``, ``prune_rule``, ``prune_pattern``, ``prune_scope``,
+``prune_bias``, ``learn_mask`` and ``score_init``.
 """
 
 from enum import Enum
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from torch import nn
 
-from .criterion import RandomScores, magnitude
 from .initial_scores import initial_scores
 from .mask import Mask
 from .pattern import parse_pattern
 from .pruner import Pruner
+from .registry import build_criterion, build_rule
 from .schedule import Schedule
 from .scope import prunable_parameters
 
@@ -44,6 +44,11 @@ def schedule_of(options: Any, run: Run) -> Schedule:
     """
     if options.learn_mask:
         _require_learnable(options, run.prefix)
+    if options.prune_rule != "parp" and not options.adjust:
+        raise ValueError(
+            f"{run.prefix}prune_rule is {options.prune_rule!r} with {run.prefix}adjust=false, "
+            f"which never re-prunes: expected {run.prefix}adjust=true, or parp"
+        )
     by_epochs = options.prune_interval_epochs is not None and not options.learn_mask
     try:
         return Schedule(
@@ -53,6 +58,7 @@ def schedule_of(options: Any, run: Run) -> Schedule:
             ramp_updates=_ramp_updates(options, run),
             interval=None if by_epochs else 1 if options.learn_mask else options.prune_interval,
             epochs=options.prune_interval_epochs if by_epochs else None,
+            updates=run.updates,
         )
     except ValueError as error:
         unlimited = options.ramp_updates is None and not run.updates
@@ -70,7 +76,7 @@ def require_ramp_ends(schedule: Schedule, run: Run) -> None:
         )
 
 
-def pruner_of(options: Any, model: nn.Module, schedule: Schedule, seed: int) -> Pruner:
+def pruner_of(options: Any, model: nn.Module, schedule: Schedule, run: Run) -> Pruner:
     """The pruner of ``model`` that the options describe.
 
     Raises:
@@ -79,9 +85,16 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, seed: int) -> 
     """
     params = prunable_parameters(model, options.prune_scope, options.prune_bias)
     pattern = parse_pattern(options.prune_pattern)
-    criterion = RandomScores(seed) if plain(options.prune_criterion) == "random" else magnitude
-    scores = initial_scores(plain(options.score_init), seed) if options.learn_mask else None
-    pruner = Pruner(params, schedule, criterion, pattern, options.adjust, initial_scores=scores)
+    scores = initial_scores(plain(options.score_init), run.seed) if options.learn_mask else None
+    pruner = Pruner(
+        params,
+        schedule,
+        _registered(build_criterion, "prune_criterion", options, run),
+        pattern,
+        options.adjust,
+        rule=_registered(build_rule, "prune_rule", options, run),
+        initial_scores=scores,
+    )
     if options.mask_file:
         mask = Mask.load(options.mask_file)
         try:
@@ -89,6 +102,13 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, seed: int) -> 
         except ValueError as error:
             raise ValueError(f"mask file {options.mask_file}: {error}") from None
     return pruner
+
+
+def _registered(build: Callable[[str, int], Any], option: str, options: Any, run: Run) -> Any:
+    try:
+        return build(getattr(options, option), run.seed)
+    except ValueError as error:
+        raise ValueError(f"{run.prefix}{option}: {error}") from None
 
 
 def describe_untrained(
@@ -142,9 +162,10 @@ def _require_learnable(options: Any, prefix: str) -> None:
         ("mask_file", options.mask_file, f"null: {from_scores}"),
         (
             "prune_criterion",
-            plain(options.prune_criterion) != "magnitude",
+            options.prune_criterion != "magnitude",
             f"magnitude: {from_scores}",
         ),
+        ("prune_rule", options.prune_rule != "parp", "parp: the mask follows the scores"),
     ):
         if contradicts:
             raise ValueError(

@@ -4,11 +4,12 @@ start            prune with the initial mask                                  (s
 every N updates  prune again; meanwhile zeroed weights train on               (step 2, "adjust")
 hide / restore   switch between the whole network and the subnetwork at the target sparsity
 
-How weights are zeroed, hidden and restored is in :mod:`subnetwork`.
+How weights are zeroed, hidden and restored is in :mod:`subnetwork`, how one mask follows another in
+:mod:`rule`, and what criteria and rules measure while the network trains in :mod:`observer`.
 """
 
 import logging
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from torch import Tensor, nn
 
@@ -16,7 +17,9 @@ from .criterion import Criterion, magnitude
 from .initial_scores import InitialScores
 from .learned import LearnedSubnetwork
 from .mask import Mask
+from .observer import Observer
 from .pattern import Global, Pattern
+from .rule import Parp, Reprune, Rule, next_mask
 from .schedule import Schedule
 from .subnetwork import Subnetwork
 
@@ -29,20 +32,23 @@ class Pruner:
     Args:
         params: name -> parameter, pruned in place. The pattern picks those that it covers.
         schedule: when to prune, and how sparse.
-        criterion: ranks the weights for the first mask.
+        criterion: ranks the weights for the first mask, and for all later ones if its attribute
+            ``reprunes`` is true; otherwise magnitude does.
         pattern: over which sets weights compete; None means all with all.
         adjust: True: zeroed weights train on and masks change (PARP). False: the first mask stays.
         initial_mask: the first mask; None makes one from the weights as they are at the start.
-        reprune_criterion: ranks the weights for all later masks.
+        rule: says which mask follows another; None means that of PARP.
         initial_scores: freeze the weights and train a score for each, starting from these; the
             criteria then rank the scores. None trains the weights.
 
     Attributes:
         subnetwork: the network that is pruned.
+        observer: measures what the criterion and the rule ask for.
         learns_mask: whether scores are trained in the place of the weights.
         mask: the mask of the last prune; None before the first.
         mask_iou: IoU of ``mask`` with the initial mask.
         revived: share of the prunable weights that the last prune kept and the one before pruned.
+        updates: optimizer updates done, as far as the pruner was told.
         pruned_in_epoch: the epoch that had just begun at the last prune that was due by epochs.
 
     Raises:
@@ -57,7 +63,7 @@ class Pruner:
         pattern: Optional[Pattern] = None,
         adjust: bool = True,
         initial_mask: Optional[Mask] = None,
-        reprune_criterion: Criterion = magnitude,
+        rule: Optional[Rule] = None,
         initial_scores: Optional[InitialScores] = None,
     ):
         if schedule.grows and not adjust:
@@ -77,11 +83,13 @@ class Pruner:
         )
         self.pattern.require_fit(self.params, schedule)
         self.schedule, self.adjust = schedule, adjust
-        self.criterion, self.reprune_criterion = criterion, reprune_criterion
+        self.criterion, self.rule = criterion, rule or Parp()
+        self.observer = Observer(criterion, self.rule, self.params)
         self.initial_mask: Optional[Mask] = None
         self.mask: Optional[Mask] = None
         self.mask_iou = 1.0
         self.revived = 0.0
+        self.updates = 0
         self.pruned_in_epoch = 1
         if initial_mask is not None:
             self.start_from(initial_mask)
@@ -103,8 +111,19 @@ class Pruner:
 
     @property
     def fixed(self) -> bool:
-        """Whether the weights outside the mask are zero and stay so."""
-        return self.started and not self.adjust
+        """Whether the weights outside the mask are zero and stay so until the next mask."""
+        return self.started and not (self.adjust and self.rule.trains_pruned)
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the first mask can be made: it is at hand, or all that it needs is measured."""
+        return self.initial_mask is not None or self.observer.has_measured("criterion")
+
+    @property
+    def ranking(self) -> Criterion:
+        """What ranks the weights after the first mask."""
+        known = self.observer.has_measured("criterion")
+        return self.criterion if known and getattr(self.criterion, "reprunes", False) else magnitude
 
     def start_from(self, mask: Mask) -> None:
         """Use ``mask`` as the initial one.
@@ -121,7 +140,8 @@ class Pruner:
         """Prune with the initial mask. ``masters``: see :meth:`prune`.
 
         Raises:
-            ValueError: nothing would be left of a weight matrix; nothing was pruned.
+            ValueError: nothing would be left of a weight matrix, or the criterion breaks its
+                contract; nothing was pruned.
             RuntimeError: the network is hidden.
         """
         self.subnetwork.require_whole()
@@ -133,6 +153,8 @@ class Pruner:
         if self.initial_mask.emptied:
             raise ValueError(_describe_emptied(self.initial_mask, self.schedule.sparsity_at(0)))
         self._zero(self.initial_mask)
+        if not self.adjust:
+            self.observer.stop()
 
     def prune(self, update: int, masters: Optional[Mapping[str, Tensor]] = None) -> None:
         """Prune again, to the sparsity that the schedule has for ``update``.
@@ -143,14 +165,15 @@ class Pruner:
                 The mask is chosen from these and applied to both.
 
         Raises:
+            ValueError: the criterion or the rule breaks its contract; nothing was pruned.
             RuntimeError: the network is hidden, or was not pruned with the initial mask yet.
         """
         self.subnetwork.require_whole()
         if not self.started:
             raise RuntimeError("the pruner has not started: call start() before prune()")
         self.subnetwork.use(masters)
-        before = self.mask
-        self._zero(self._make_mask(self.reprune_criterion, self.schedule.sparsity_at(update)))
+        before, self.updates = self.mask, update
+        self._zero(self._next_mask(self.rule, self.schedule.sparsity_at(update)))
         self.revived = self.mask.num_revived(before) / self.mask.num_weights
         if self.mask.emptied:
             described = _describe_emptied(self.mask, self.schedule.sparsity_at(update))
@@ -169,24 +192,60 @@ class Pruner:
         """Zero the gradients of pruned weights, so that clipping ignores them."""
         self.subnetwork.mask_gradients(self.mask)
 
+    def measures_after(self, update: int) -> bool:
+        """Whether the update that is number ``update`` from 1 is measured (:mod:`observer`)."""
+        may_prune = not self.started or self.schedule.may_prune_after(update)
+        return self.prunes and self.observer.observes(may_prune)
+
+    def measure(
+        self,
+        update: int,
+        gradients: Mapping[str, Optional[Tensor]],
+        states: Mapping[str, Mapping[str, Tensor]],
+        masters: Optional[Mapping[str, Tensor]] = None,
+        all_reduce: Optional[Callable[[Tensor], Any]] = None,
+    ) -> None:
+        """Measure an update before the optimizer's step. ``update`` counts from 1.
+
+        Afterwards the gradients of weights that stay zero are zero. The other arguments are those
+        of :meth:`Observer.observe` and :meth:`prune`.
+
+        Raises:
+            CriterionError: after many updates there is a parameter that was never measured.
+        """
+        self.subnetwork.use(masters)
+        may_prune = not self.started or self.schedule.may_prune_after(update)
+        weights = self.subnetwork.weights
+        self.observer.observe(weights, gradients, states, all_reduce, may_prune)
+        if self.fixed:
+            for name, gradient in gradients.items():
+                if gradient is not None:
+                    gradient.mul_(self.mask[name].to(gradient.device))
+
     def subnetwork_mask(self) -> Mask:
         """The mask at the target sparsity, as the weights are now."""
         if self.subnetwork.hidden_by is not None:
             return self.subnetwork.hidden_by
         if self.started and self.learns_mask:
             return self.mask  # the scores change in optimizer steps only, and each one prunes
-        if self.started and self.adjust:
-            return self._make_mask(self.reprune_criterion, self.schedule.sparsity)
+        if self.fixed:
+            # What is pruned is zero, so a sparser mask prunes it too.
+            grows = self.schedule.grows
+            return self._make_mask(magnitude, self.schedule.sparsity) if grows else self.mask
+        if self.started:
+            rule = self.rule if self.observer.has_measured("rule") else Parp()
+            return self._next_mask(rule, self.schedule.sparsity)
         if self.initial_mask is None:
-            return self._make_mask(self.criterion, self.schedule.sparsity)
+            criterion = self.criterion if self.may_start else magnitude
+            return self._make_mask(criterion, self.schedule.sparsity)
         if self.schedule.grows:  # as if the initial mask had pruned already
             with self.subnetwork.hidden(self.initial_mask):
-                return self._make_mask(self.reprune_criterion, self.schedule.sparsity)
+                return self._make_mask(self.ranking, self.schedule.sparsity)
         return self.initial_mask
 
     def hide(self) -> None:
         """Hide all but the subnetwork at the target sparsity. Does nothing when it is hidden."""
-        if self.subnetwork.hidden_by is None and self.prunes and not self.fixed:
+        if self.subnetwork.hidden_by is None and self.prunes and not self._is_subnetwork:
             self.subnetwork.hide(self.subnetwork_mask())
 
     def restore(self) -> None:
@@ -213,12 +272,13 @@ class Pruner:
         subnetwork = self.subnetwork_mask() if subnetwork is None else subnetwork
         return {
             "subnetwork": subnetwork.state_dict(),
-            **({"hidden": {}} if self.fixed else self.subnetwork.state_dict(subnetwork)),
+            **({"hidden": {}} if self._is_subnetwork else self.subnetwork.state_dict(subnetwork)),
             "mask": None if self.mask is None else self.mask.state_dict(),
             "initial_mask": None if self.initial_mask is None else self.initial_mask.state_dict(),
             "mask_iou": self.mask_iou,
             "revived": self.revived,
             "pruned_in_epoch": self.pruned_in_epoch,
+            **({"measured": measured} if (measured := self.observer.state_dict()) else {}),
         }
 
     def load(
@@ -244,6 +304,20 @@ class Pruner:
             setattr(self, key, None if masks[key] is None else masks[key].beside(self.params))
         for attribute in ("mask_iou", "revived", "pruned_in_epoch"):
             setattr(self, attribute, state[attribute])
+        if self.started and not self.adjust:
+            self.observer.stop()
+        elif "measured" in state:
+            self.observer.load(state["measured"])
+
+    @property
+    def _is_subnetwork(self) -> bool:
+        """Whether the network is the subnetwork at the target sparsity as it is."""
+        return self.fixed and not self.schedule.grows
+
+    def _next_mask(self, rule: Rule, sparsity: float) -> Mask:
+        weights, progress = self.subnetwork.weights, self.schedule.progress(self.updates)
+        now = Reprune(rule, self.pattern, weights, self.ranking, self.mask, sparsity, progress)
+        return next_mask(rule, now, self.pattern)
 
     def _make_mask(self, criterion: Criterion, sparsity: float) -> Mask:
         return Mask(self.pattern(self.subnetwork.weights, criterion, sparsity))

@@ -17,6 +17,7 @@ class Schedule:
         ramp_updates: updates until the target is reached.
         interval: optimizer updates between two re-prunes; None where epochs count.
         epochs: epochs between two re-prunes; None where updates count.
+        updates: updates of the whole run; 0 where it has no limit.
 
     Raises:
         ValueError: a value outside its range; the message names the option.
@@ -28,6 +29,7 @@ class Schedule:
     ramp_updates: int = 0
     interval: Optional[int] = None
     epochs: Optional[int] = None
+    updates: int = 0
 
     def __post_init__(self):
         for option in ("sparsity", "initial_sparsity"):
@@ -65,6 +67,14 @@ class Schedule:
         power = {"linear": 1, "cubic": 3}[self.ramp]
         left = math.pow(1 - update / self.ramp_updates, power)
         return self.sparsity + (self.initial_sparsity - self.sparsity) * left
+
+    def progress(self, update: int) -> Optional[float]:
+        """Share of the run that is done after ``update`` updates; None where it has no limit."""
+        return min(update / self.updates, 1.0) if self.updates > 0 else None
+
+    def may_prune_after(self, update: int) -> bool:
+        """Whether a re-prune may follow ``update`` updates, at once or as the next epoch begins."""
+        return self.epochs is not None or self.due_after_update(update)
 
     def due_after_update(self, update: int) -> bool:
         """Whether to re-prune once ``update`` updates are done.

@@ -45,8 +45,9 @@ def prunable_parameters(
     """The parameters of ``model`` that the scope covers, in the model's order.
 
     The named scopes are made for wav2vec 2.0, HuBERT and data2vec encoders of fairseq and for some
-    models of ``transformers``: BERT, RoBERTa, DistilBERT, XLNet, wav2vec 2.0, HuBERT, WavLM and Whisper.
-    Other networks need ``re:<regex>``. :func:`coverage` tells how much of a network a scope covers.
+    models of ``transformers``: BERT, RoBERTa, DistilBERT, XLNet, wav2vec 2.0, HuBERT, WavLM and
+    Whisper. Other networks need ``re:<regex>``. :func:`coverage` tells how much of a network a
+    scope covers.
 
     Args:
         model: a module, or a mapping of names to tensors such as a checkpoint's ``"model"``.

@@ -49,6 +49,7 @@ class PrunedTraining:
         self.pruner = pruner
         self.last_update = last_update
         self.group = group
+        self.epoch = 1
         self.log = PruneLog(pruner)
         self.masters: Callable[[], Masters] = lambda: None
 
@@ -57,8 +58,15 @@ class PrunedTraining:
         """Whether the mask changes while the network trains."""
         return self.pruner.prunes and self.pruner.adjust
 
+    @property
+    def starts_late(self) -> bool:
+        """Whether the initial mask waits for what the criterion measures."""
+        return self.pruner.prunes and not self.pruner.started
+
     def begin(self, update: int, epoch: int) -> None:
         """Prune with the initial mask, unless the state of an earlier run was loaded.
+
+        A criterion that measures makes it later, at the end of an update.
 
         Args:
             update: updates done.
@@ -67,22 +75,27 @@ class PrunedTraining:
         Raises:
             ValueError: see :meth:`Pruner.start`.
         """
-        if self.pruner.prunes and not self.pruner.started:
-            self.pruner.start(self.masters())
-            self.pruner.pruned_in_epoch = epoch
-            self.log.pruned(update)
-        self.log.update = update
+        self.epoch = epoch
+        self.log.update = self.pruner.updates = update
+        if self.starts_late and self.pruner.may_start:
+            self._start()
 
     def begin_epoch(self, epoch: int) -> None:
         """Prune where epochs count and it is due. Calling it again in an epoch does nothing."""
-        pruner = self.pruner
-        if self.adjusts and pruner.schedule.due_before_epoch(epoch, pruner.pruned_in_epoch):
+        pruner, self.epoch = self.pruner, epoch
+        due = pruner.schedule.due_before_epoch(epoch, pruner.pruned_in_epoch)
+        if due and self.adjusts and pruner.started:
             self._prune(self.log.update)
             pruner.pruned_in_epoch = epoch
 
     def mask_gradients(self) -> None:
-        """Zero the gradients of what a fixed mask prunes, so that clipping ignores them."""
-        if self.pruner.fixed:
+        """Zero the gradients of what a fixed mask prunes, so that clipping ignores them.
+
+        An update that measures gradients needs these too. :meth:`Pruner.measure` zeroes them.
+        """
+        asks = "gradient" in self.pruner.observer.asks
+        measures = asks and self.pruner.measures_after(self.log.update + 1)
+        if self.pruner.fixed and not measures:
             self.pruner.mask_gradients()
 
     def stepping(self) -> AbstractContextManager:
@@ -90,14 +103,27 @@ class PrunedTraining:
         return self.pruner.subnetwork.stepping()
 
     def updated(self, update: int) -> None:
-        """Prune again if that is due. ``update``: updates done, the last one included."""
-        self.log.update = update
+        """Prune if that is due. ``update``: updates done, the last one included.
+
+        Raises:
+            ValueError: the initial mask is made now; see :meth:`Pruner.start`.
+        """
+        self.log.update = self.pruner.updates = update
         if self.pruner.fixed:
             self.pruner.enforce(self.masters())
-        if self.adjusts and self.pruner.schedule.due_after_update(update):
+        if self.starts_late:
+            if self.pruner.may_start:
+                self._start()
+                require_agreement(self.pruner.mask, self._device, self.group())
+        elif self.adjusts and self.pruner.schedule.due_after_update(update):
             self._prune(update)
         if self.pruner.prunes and update == self.last_update:
             self.log.ends()
+
+    def _start(self) -> None:
+        self.pruner.start(self.masters())
+        self.pruner.pruned_in_epoch = self.epoch
+        self.log.pruned(self.log.update)
 
     def _prune(self, update: int) -> None:
         start = time.perf_counter()

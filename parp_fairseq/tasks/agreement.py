@@ -2,11 +2,18 @@
 
 from typing import Optional
 
+import torch
+from fairseq.distributed import utils as distributed_utils
 from torch import distributed
 
 from parp_fairseq.pruning import Mask
 
 from .refusals import Refusal
+
+
+def sum_over_ranks(tensor: torch.Tensor) -> None:
+    """Sum a tensor over all ranks, in place."""
+    distributed_utils.all_reduce(tensor, distributed_utils.get_data_parallel_group())
 
 
 def require_same_start(updates: int, resumed: bool, mask: Optional[Mask]) -> None:

@@ -1,6 +1,6 @@
 """The float32 copies ("masters") that fairseq's mixed-precision optimizers keep of the weights."""
 
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.fp16_optimizer import FP16Optimizer
@@ -18,11 +18,31 @@ def master_weights(
     """
     if not isinstance(optimizer, FP16Optimizer):
         return None
-    if optimizer.has_flat_params:
-        masters = _views_of_flat(optimizer)
-    else:
-        masters = dict(zip(map(id, optimizer.fp16_params), (p.data for p in optimizer.fp32_params)))
+    masters = masters_by_parameter(optimizer, lambda master: master.data)
     return {name: masters.get(id(param), param.data) for name, param in params.items()}
+
+
+def masters_by_parameter(
+    optimizer: FP16Optimizer, of_master: Callable[[nn.Parameter], Any]
+) -> Dict[int, Any]:
+    """id of a parameter -> its part of what ``of_master`` takes from a master.
+
+    A flat master is that of many parameters: a tensor of its size is cut into views, and anything
+    else is given to each of them.
+    """
+    if not optimizer.has_flat_params:
+        return dict(zip(map(id, optimizer.fp16_params), map(of_master, optimizer.fp32_params)))
+    parts = {}
+    for device, flat in optimizer.fp32_params.items():
+        taken, offset = of_master(flat), 0
+        whole = isinstance(taken, Tensor) and taken.shape == flat.shape
+        for param in optimizer.fp16_params:
+            # A flat master holds all parameters, or with pipeline parallelism those of its device.
+            if len(optimizer.fp32_params) == 1 or param.device.index == device:
+                end = offset + param.numel()
+                parts[id(param)] = taken[offset:end].view_as(param) if whole else taken
+                offset = end
+    return parts
 
 
 def all_masters(optimizer: FairseqOptimizer) -> List[Tensor]:
@@ -43,15 +63,3 @@ def restore_masters(optimizer: FairseqOptimizer, saved: Sequence[Tensor]) -> Non
         master.copy_(values)
     if saved:
         optimizer._sync_fp32_params_to_fp16()
-
-
-def _views_of_flat(optimizer: FP16Optimizer) -> Dict[int, Tensor]:
-    views = {}
-    for device, flat in optimizer.fp32_params.items():
-        offset = 0
-        for param in optimizer.fp16_params:
-            # A flat master holds all parameters, or with pipeline parallelism those of its device.
-            if len(optimizer.fp32_params) == 1 or param.device.index == device:
-                views[id(param)] = flat.data[offset : offset + param.numel()].view_as(param)
-                offset += param.numel()
-    return views

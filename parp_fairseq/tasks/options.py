@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
@@ -34,8 +34,8 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=None,
         metadata={
             "help": "name of the method that the other options make up, set by the presets "
-            "(+method=dense, rp, mpi, omp, imp, parp or parp_p): options that contradict it are an "
-            "error. Not given: the options alone decide, and by default they are those of PARP"
+            "(+method=dense, rp, mpi, parp, ...): options that contradict it are an error. Not "
+            "given: the options alone decide, and by default they are those of PARP"
         },
     )
     sparsity: float = field(
@@ -85,7 +85,7 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=True,
         metadata={
             "help": "true: pruned weights keep training and re-prunes renew the mask (PARP). "
-            "false: the first mask stays fixed (RP, MPI, OMP, IMP)"
+            "false: the first mask stays fixed (RP, MPI, OMP, IMP, SNIP)"
         },
     )
     mask_file: Optional[str] = field(
@@ -95,11 +95,26 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
             "the paper's authors. Not given: made by `prune_criterion` from the weights at hand"
         },
     )
-    prune_criterion: ChoiceEnum(["magnitude", "random"]) = field(
+    prune_criterion: str = field(
         default="magnitude",
         metadata={
-            "help": "how the initial mask is chosen: magnitude prunes the smallest |w|, random "
-            "draws from common.seed. Re-prunes always go by magnitude"
+            "help": "how weights are ranked, for the initial mask and for re-prunes; the lowest "
+            "scores are pruned: magnitude (|w|), wanda (|w| times the norm of the input feature), "
+            "taylor (|w g|, g the gradient of the last update; at initialisation this is SNIP), "
+            "movement (-w g, summed over the updates), fisher (w^2 g^2, summed), random (drawn "
+            "from common.seed; re-prunes then go by magnitude), or a name that the module in "
+            "common.user_dir registers with parp_fairseq.pruning.register_criterion. A criterion "
+            "that measures makes the initial mask at the end of the first update"
+        },
+    )
+    prune_rule: str = field(
+        default="parp",
+        metadata={
+            "help": "how a re-prune makes the next mask: parp (the lowest scores of all weights "
+            "go; pruned weights keep training), rigl (a falling share of the kept weights is "
+            "dropped by magnitude, and as many grow back from zero where the gradient is largest; "
+            "pruned weights stay zero in between; needs optimization.max_update), or a name that "
+            "the module in common.user_dir registers with parp_fairseq.pruning.register_rule"
         },
     )
     prune_pattern: str = field(
@@ -201,11 +216,37 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     """
     schedule = build_schedule(cfg)
     require_ramp_ends(schedule, _run_of(cfg))
-    pruner = pruner_of(cfg, model, schedule, cfg.seed)
+    pruner = pruner_of(cfg, model, schedule, _run_of(cfg))
     trainable = cfg.trainable or ("head" if cfg.learn_mask else "all")
     train_only(model, trainable, pruner.params if cfg.learn_mask else {})
     if pruner.prunes:
         frozen = frozen_parameters(model, pruner.params, cfg.max_update, cfg.trainable)
         if warning := describe_untrained(pruner, cfg.prune_scope, frozen, "task."):
             logger.warning(warning)
+        _require_measurable(cfg, pruner, model, frozen)
+        pruner.observer.watch(model)
     return pruner
+
+
+def _require_measurable(
+    cfg: ParpConfig, pruner: Pruner, model: nn.Module, frozen: Mapping[str, str]
+) -> None:
+    """Raise ValueError where a run cannot give the criterion and the rule what they ask for."""
+    asks, chosen = pruner.observer.asks, f"{cfg.prune_criterion} with rule {cfg.prune_rule}"
+    if "progress" in asks and cfg.max_update <= 0:
+        raise ValueError(
+            f"task.prune_rule is {cfg.prune_rule!r}, which follows the length of the run: expected "
+            f"optimization.max_update above 0, found {cfg.max_update}"
+        )
+    waits = model.w2v_encoder.freeze_finetune_updates
+    if asks & {"gradient", "inputs"} and waits > 0:
+        raise ValueError(
+            f"task.prune_criterion {chosen} measures the encoder while it trains: expected "
+            f"model.freeze_finetune_updates=0, found {waits}"
+        )
+    if "gradient" in asks and frozen:
+        name, reason = next(iter(frozen.items()))
+        raise ValueError(
+            f"task.prune_criterion {chosen} needs the gradient of {name}, which is not trained "
+            f"({reason}): train it, or choose a task.prune_scope without it"
+        )

@@ -2,9 +2,10 @@
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
@@ -32,6 +33,7 @@ from .identity import config_of_run, identity_in, identity_of, require_same_run
 from .labels import require_data, require_split
 from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
+from .measurements import measure
 from .options import ParpConfig, build_pruner, build_schedule, pruning_options
 from .presets import require_method
 from .recovery import mend_last_checkpoint
@@ -206,16 +208,26 @@ class ParpTask(AudioFinetuningTask):
         if not self.has_begun:
             self._begin(optimizer, update_num)
         self.training.begin_epoch(self.epoch)
-        output = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        with self._counting_inputs(counts=not ignore_grad):
+            output = super().train_step(
+                sample, model, criterion, optimizer, update_num, ignore_grad
+            )
         self.training.mask_gradients()
         loss, sample_size, logging_output = output
         logging_output["_stop"] = int(self.stop.requested)
         return loss, sample_size, logging_output
 
     def optimizer_step(self, optimizer, model, update_num: int):
+        if self.pruner.measures_after(update_num + 1):
+            measure(self.pruner, optimizer, update_num + 1)
         with self.training.stepping():
             stepped = self._step(optimizer, model, update_num)
-        if stepped:
+        if not stepped:
+            return
+        if self.training.starts_late:
+            with refusals(), self._hint_at_sparsity():
+                self.training.updated(update_num + 1)
+        else:
             self.training.updated(update_num + 1)
 
     def _step(self, optimizer, model, update_num: int) -> bool:
@@ -229,6 +241,14 @@ class ParpTask(AudioFinetuningTask):
         scaler.step(optimizer.optimizer)
         scaler.update()
         return scaler.get_scale() >= scale  # fairseq calls this after an overflow too
+
+    def _counting_inputs(self, counts: bool) -> ContextManager[None]:
+        inputs = self.pruner.observer.inputs
+        if inputs is None:
+            return nullcontext()
+        # fairseq sets all gradients to None before the first batch of an update, and nowhere else.
+        anew = all(param.grad is None for param in self.model.parameters())
+        return inputs.counting(anew, counts)
 
     def _begin(self, optimizer, update_num: int) -> None:
         with refusals():
@@ -252,12 +272,15 @@ class ParpTask(AudioFinetuningTask):
                 self.pruner.load(resumable["pruner"], self.training.masters())
             with self.pruner.subnetwork.stepping():  # masters may be scores, as in a step
                 restore_masters(optimizer, resumable["masters"])
-        self._start(update_num)
+        with self._hint_at_sparsity():
+            self.training.begin(update_num, self.epoch)
         return resumes
 
-    def _start(self, update_num: int) -> None:
+    @contextmanager
+    def _hint_at_sparsity(self) -> Iterator[None]:
+        """What to do where the initial mask leaves nothing of a weight matrix."""
         try:
-            self.training.begin(update_num, self.epoch)
+            yield
         except ValueError as error:
             if self.pruner.initial_mask is not None and self.pruner.initial_mask.emptied:
                 layerwise = self.cfg.prune_pattern == "global"

@@ -42,7 +42,7 @@ model.mask_channel_length=1 optimization.max_update=2"""
 PROGRAMS = {
     "fairseq-hydra-train": f'exec {{bin}}/fairseq-hydra-train "$@" {" ".join(SMALL.split())}',
     "snakemake": 'exec {bin}/snakemake "$@" -n --quiet',
-    "srun": 'shift; exec "$@" --cfg job',  # composes the config
+    "srun": 'shift; program=$1; shift; exec {bin}/"$program" "$@" --cfg job',  # composes the config
     "git": 'test "$1" = clone && ln -s "{fsdd}" "$(basename "$2" .git)"',
     "pip": 'echo pip "$@"',
     "make": 'exec {make} -n -C {root} "$@"',

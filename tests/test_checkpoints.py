@@ -100,8 +100,11 @@ def test_evaluation_keeps_nothing_that_only_training_needs(corpus, encoder, tmp_
     assert model.resumable is None
 
 
+slow = pytest.mark.slow
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("stop", [3, 4, 7])
+@pytest.mark.parametrize("stop", [pytest.param(3, marks=slow), 4, pytest.param(7, marks=slow)])
 def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
     """A run that stops after an update, inside an epoch, and goes on."""
     options = {**RANDOM, **method}
@@ -118,7 +121,7 @@ def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("update_freq", [1, 2])
+@pytest.mark.parametrize("update_freq", [pytest.param(1, marks=slow), 2])
 def test_resume_at_the_end_of_an_epoch_is_exact(corpus, encoder, tmp_path, method, update_freq):
     options = {**RANDOM, **method, "update_freq": f"[{update_freq}]", "no_epoch_checkpoints": None}
     whole = finetune(training_config(corpus, encoder, tmp_path / "whole", **options))

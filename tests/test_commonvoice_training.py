@@ -59,7 +59,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source
 
 
-@pytest.mark.parametrize("labels", KINDS)
+@pytest.mark.parametrize(
+    "labels", [pytest.param(one, marks=[pytest.mark.slow] * (one != "phn")) for one in KINDS]
+)
 def test_five_updates_and_every_utterance_scored(
     labels: str, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,7 +322,7 @@ def test_fairseq_knows_every_option(recipe: str) -> None:
         assert set(cfg[section]) <= {field.name for field in fields(options)}, section
 
 
-@pytest.mark.parametrize("folder", ["relative", "elsewhere"])
+@pytest.mark.parametrize("folder", [pytest.param("relative", marks=pytest.mark.slow), "elsewhere"])
 def test_the_real_program_from_any_folder(folder: str, tmp_path: Path) -> None:
     copied = tmp_path / "installed" / "recipes"
     shutil.copytree(RECIPES, copied)

@@ -21,8 +21,8 @@ from commonvoice_tree import row, write_release
 from corpora import noise, write_librispeech
 from fairseq_runs import WORDS, finetune, training_config, write_corpus, write_encoder
 from ngrams import write_arpa
-from test_report import make_study
 from pretrained_encoders import pretrain_hubert
+from test_report import make_study
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr", reason="the [data] extra is not installed")

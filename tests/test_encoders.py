@@ -145,7 +145,7 @@ def test_stock_fairseq_loads_our_checkpoint(runs, kind):
     state = checkpoint_utils.load_checkpoint_to_cpu(str(runs[kind]))
     state["cfg"].model._name = STOCK[kind]
     state["cfg"].task._name = "audio_finetuning"
-    [stock], _, task = checkpoint_utils.load_model_ensemble_and_task(["stock"], state=state)
+    [stock], _, task = checkpoint_utils.load_model_ensemble_and_task([str(runs[kind])], state=state)
     assert not any("parp" in type(one).__module__ for one in (stock, task))
     batch = {"source": torch.randn(2, 8000), "padding_mask": torch.zeros(2, 8000).bool()}
     batch["padding_mask"][1, 6000:] = True

@@ -14,6 +14,7 @@ from typing import Dict
 
 import selection
 import torch
+from criteria import CONTENDERS
 from fresh import measure
 from page import write_page
 from tqdm import tqdm
@@ -60,6 +61,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "finetuning": finetuning(updates),
         "manifests": manifests.run(repeats),
         "learned": learned_masks(repeats, updates),
+        "criteria": criteria(updates),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
@@ -129,6 +131,17 @@ def learned_masks(repeats: int, updates: int) -> Dict[str, Dict]:
         "selection": measure(script, what="selection", layers=layers, width=width, repeats=repeats),
         "packs": measure(script, what="packs", encoder=arguments["encoder"], languages=10),
     }
+
+
+def criteria(updates: int) -> Dict[str, Dict]:
+    """Updates of each criterion and rule, in turns, there and back."""
+    arguments = dict(**base_encoder_and_mini(), updates=updates // 3)
+    names, found = list(CONTENDERS), {}
+    for name in tqdm((*names, *reversed(names)), desc="criteria"):
+        run = measure(str(HERE / "criteria.py"), contender=name, **arguments)
+        for key, value in run.items():
+            found.setdefault(name, {}).setdefault(key, []).append(value)
+    return found
 
 
 def base_encoder_and_mini() -> Dict[str, str]:

@@ -1,4 +1,4 @@
-"""docs/extending.md: its package, outside the checkout, trains, resumes, is evaluated and studied."""
+"""docs/extending.md: its package, outside the checkout, in training, evaluation and studies."""
 
 import json
 import re

@@ -300,6 +300,12 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
     return pruner
 
 
+def require_registered(cfg: ParpConfig) -> None:
+    """Raise ValueError where no criterion or rule has the name that the options give."""
+    _registered("prune_criterion", build_criterion, cfg)
+    _registered("prune_rule", build_rule, cfg)
+
+
 def _registered(option: str, build: Callable[[str, int], Any], cfg: ParpConfig) -> Any:
     try:
         return build(cfg[option], cfg.seed)

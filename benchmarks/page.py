@@ -1,5 +1,6 @@
 """The page of the benchmarks: docs/performance.md and its picture, from what was measured."""
 
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Dict, Iterable, List, Sequence
@@ -51,12 +52,20 @@ each, in turns. Peer: stock `audio_finetuning` + `wav2vec_ctc`. PARP makes **{th
 times its updates a second.
 
 {finetuning}
-{learned}{inference}{decoding}
+{criteria}{learned}{inference}{decoding}
 ## Manifests
 
 Headers of 2000 FLAC files, and 500 MP3 clips at 48 kHz to FLAC at 16 kHz.
 
 {manifests}
+"""
+CRITERIA = """
+## Criteria and rules
+
+wav2vec 2.0 base, batches of 5 s, {updates} updates, two runs each, in turns, re-pruned every 10.
+Peer: stock dense finetuning. The median time of an update and the peak memory, as ratios to it.
+
+{table}
 """
 LEARNED = """
 ## Learned masks
@@ -116,6 +125,7 @@ def write_page(results: Dict, folder: Path) -> None:
         updates=len(tuned["parp"]["seconds"][0]) + 1,
         throughput=seconds["stock"] / seconds["parp"],
         finetuning=finetuning_table(tuned),
+        criteria=criteria_section(results["criteria"]) if "criteria" in results else "",
         learned=learned_section(results["learned"]) if "learned" in results else "",
         inference=inference_section(results["inference"]) if "inference" in results else "",
         decoding=decoding_section(results["decoding"]) if "decoding" in results else "",
@@ -185,6 +195,25 @@ def decoding_section(found: Dict) -> str:
     same = "the same" if found["same"] else "OTHER"
     told = {**found, "loop": loop, "all": workers, "gain": loop / workers, "same": same}
     return DECODING.format(**told)
+
+
+def criteria_section(runs: Dict[str, Dict]) -> str:
+    times = {name: median(chain(*found["seconds"])) for name, found in runs.items()}
+    memory = {name: median(found["gb"]) for name, found in runs.items()}
+    dense, *_ = runs
+    rows = [
+        (
+            name,
+            f"{times[name]:.3f}",
+            f"{times[name] / times[dense]:.3f}",
+            f"{memory[name]:.3f}",
+            f"{memory[name] / memory[dense]:.3f}",
+        )
+        for name in runs
+    ]
+    headers = ("", "seconds an update", "times dense", "peak GB", "times dense")
+    updates = len(runs[dense]["seconds"][0]) + 1
+    return CRITERIA.format(updates=updates, table=table(headers, rows))
 
 
 def finetuning_table(tasks: Dict[str, Dict]) -> str:

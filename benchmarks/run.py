@@ -14,6 +14,7 @@ from typing import Dict
 
 import selection
 import torch
+from criteria import CONTENDERS
 from fresh import measure
 from page import write_page
 from tqdm import tqdm
@@ -62,6 +63,7 @@ def everything(repeats: int, updates: int) -> Dict:
         "learned": learned_masks(repeats, updates),
         "inference": inference(repeats),
         "decoding": measure(str(HERE / "decoding.py"), utterances=1000),
+        "criteria": criteria(updates),
     }
     if torch.cuda.is_available():
         results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
@@ -137,6 +139,17 @@ def inference(repeats: int) -> Dict[str, Dict]:
     script = str(HERE / "inference.py")
     sizes = tqdm(("base", "large"), desc="inference")
     return {size: measure(script, size=size, repeats=repeats) for size in sizes}
+
+
+def criteria(updates: int) -> Dict[str, Dict]:
+    """Updates of each criterion and rule, in turns, there and back."""
+    arguments = dict(**base_encoder_and_mini(), updates=updates // 3)
+    names, found = list(CONTENDERS), {}
+    for name in tqdm((*names, *reversed(names)), desc="criteria"):
+        run = measure(str(HERE / "criteria.py"), contender=name, **arguments)
+        for key, value in run.items():
+            found.setdefault(name, {}).setdefault(key, []).append(value)
+    return found
 
 
 def base_encoder_and_mini() -> Dict[str, str]:

@@ -56,6 +56,19 @@ OPTIONS = {
         dict(initial_sparsity=0.1, max_update=0, max_epoch=3),
         r"ramp_updates is 0: expected at least 1 .*optimization\.max_update",
     ),
+    "criterion": (
+        dict(prune_criterion="tailor"),
+        "task.prune_criterion: 'tailor' is not a registered criterion: expected one of magnitude, "
+        "random, wanda, .* common.user_dir registers with register_criterion",
+    ),
+    "rule": (
+        dict(prune_rule="rigged"),
+        "task.prune_rule: 'rigged' is not a registered rule: expected one of parp, rigl, or",
+    ),
+    "a rule without re-prunes": (
+        dict(prune_rule="rigl", adjust="false"),
+        "prune_rule is 'rigl' with task.adjust=false, which never re-prunes",
+    ),
     "pattern": (
         dict(prune_pattern="3"),
         "unknown pattern '3': expected global, layerwise, ffn",
@@ -141,7 +154,6 @@ def test_patterns_are_told_before_training(corpus, encoder, tmp_path, pattern):
 
 
 CHOICES = {
-    "criterion": (dict(prune_criterion="taylor"), "--prune-criterion: .*'taylor'.*magnitude"),
     "ramp": (dict(sparsity_ramp="steep"), "--sparsity-ramp: .*'steep'.*linear"),
     "adjust": (dict(adjust="perhaps"), "--adjust: expected true or false, found 'perhaps'"),
     "sparsity": (dict(sparsity="half"), "--sparsity: invalid float value: 'half'"),
@@ -161,7 +173,7 @@ HYDRA = {
     "sparsity": (dict(sparsity="half"), r"'half'[^$]*sparsity"),
     "sparsity null": (dict(sparsity=None), r"(?i)None[^$]*sparsity"),
     "interval": (dict(prune_interval="often"), r"'often'[^$]*prune_interval"),
-    "criterion": (dict(prune_criterion="taylor"), r"'?taylor'?[^$]*magnitude"),
+    "criterion": (dict(prune_criterion="tailor"), "'tailor' is not a registered criterion"),
     "ramp": (dict(sparsity_ramp="steep"), r"'?steep'?[^$]*linear"),
     "adjust": (dict(adjust="perhaps"), r"perhaps[^$]*adjust"),
     "pattern": (dict(prune_pattern=None), r"(?i)None[^$]*prune_pattern"),

@@ -212,6 +212,7 @@ def test_bitfit_trains_biases_and_head_alone(corpus, encoder, tmp_path):
         ({"initial_sparsity": 0.1}, r"task.initial_sparsity is 0\.1 .*: expected null"),
         ({"mask_file": "a.safetensors"}, "task.mask_file is 'a.safetensors' .*: expected null"),
         ({"prune_criterion": "random"}, "task.prune_criterion is 'random' .*expected magnitude"),
+        ({"prune_rule": "rigl"}, "task.prune_rule is 'rigl' .*expected parp: the mask follows"),
         ({"trainable": "biases"}, "'biases': expected all, head, bias or re:<regex>"),
         ({"trainable": "re:("}, "is no regular expression"),
         ({"trainable": "re:fc3"}, "names no parameter that can be trained"),

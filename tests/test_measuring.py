@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from fairseq_runs import PRECISIONS, make_trainer, training_config
+from fairseq_runs import PRECISIONS, finetune, make_trainer, training_config
 from test_checkpoints import assert_same
 from test_criteria import lowest_by_sorting
 from test_data_parallel import join, two_ranks
@@ -264,3 +264,81 @@ def measure_on_rank(rank, rendezvous, folder, data, encoder):
 def test_two_ranks_measure_alike(corpus, encoder, tmp_path):
     """In float32; each rank sees other batches, and the last may be empty on one of them."""
     two_ranks(measure_on_rank, tmp_path, corpus, encoder)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [dict(prune_criterion="wanda", prune_rule="rigl"), dict(prune_criterion="movement")],
+    ids=["inputs and a rule", "sums"],
+)
+def test_resume_is_exact(corpus, encoder, tmp_path, choice):
+    """From a checkpoint between two prunes; what was measured is in it."""
+    common = dict(max_update=6, prune_interval=2, **choice)
+    cfg = training_config(corpus, encoder, tmp_path / "whole", save_interval_updates=3, **common)
+    whole = finetune(cfg)
+    (tmp_path / "resumed").mkdir()
+    kept = next((tmp_path / "whole").glob("checkpoint_*_3.pt"))
+    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    again = finetune(training_config(corpus, encoder, tmp_path / "resumed", **common))
+    assert_same(again["model"], whole["model"], "model")
+    assert_same(again["model"]._metadata, whole["model"]._metadata, "metadata")
+    measured = whole["model"]._metadata[""]["parp"]["pruner"]["measured"]
+    assert measured["criterion"]
+
+
+def test_snip_is_the_first_gradient_and_then_stays(corpus, encoder, tmp_path):
+    cfg = training_config(
+        corpus, encoder, tmp_path, prune_criterion="taylor", adjust="false", sparsity=0.3,
+        prune_pattern="layerwise",
+    )  # fmt: skip
+    trainer = make_trainer(cfg)
+    params = prunable_parameters(trainer.get_model())
+    before = {name: param.detach().clone() for name, param in params.items()}
+    step, scores = trainer.optimizer.step, {}
+
+    def recorded_step():
+        if not scores:
+            scores.update({name: (before[name] * p.grad).abs() for name, p in params.items()})
+        step()
+
+    trainer.optimizer.step = recorded_step
+    masks = [trainer.task.pruner.mask for _ in updates(trainer, 3)]
+    expected = {n: lowest_by_sorting({n: s}, round(0.3 * s.numel()))[n] for n, s in scores.items()}
+    assert all(mask == Mask(expected) for mask in masks)
+    assert all(not param[~expected[name]].any() for name, param in params.items())
+    assert "measured" not in trainer.task.pruner.state_dict()
+
+
+def hooks_of(model):
+    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
+
+
+def test_hooks_exist_only_where_inputs_are_asked_for(corpus, encoder, tmp_path):
+    none, taylor, wanda = (
+        make_trainer(training_config(corpus, encoder, tmp_path, prune_criterion=criterion))
+        for criterion in ("magnitude", "taylor", "wanda")
+    )
+    assert hooks_of(none.get_model()) == hooks_of(taylor.get_model()) < hooks_of(wanda.get_model())
+    assert "measured" not in none.task.pruner.state_dict()
+    wanda.task.pruner.observer.stop()
+    assert hooks_of(wanda.get_model()) == hooks_of(none.get_model())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(prune_rule="rigl", max_update=0), "expected optimization.max_update above 0, found"),
+        (
+            dict(prune_criterion="wanda", freeze_finetune_updates=5),
+            "expected model.freeze_finetune_updates=0, found 5",
+        ),
+        (
+            dict(prune_criterion="taylor", adjust="false", prune_scope="feature_extractor"),
+            "needs the gradient of feature_extractor.* model.feature_grad_mult is 0",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(corpus, encoder, tmp_path, changes, message):
+    changes = {"feature_grad_mult": 0.0, **changes}
+    with pytest.raises(ValueError, match=message):
+        make_trainer(training_config(corpus, encoder, tmp_path, **changes))

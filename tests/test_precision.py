@@ -9,6 +9,7 @@ from test_training import run, weights
 
 from parp_fairseq.pruning import Mask, magnitude_mask, prunable_parameters
 from parp_fairseq.tasks.master_weights import master_weights
+from parp_fairseq.tasks.measurements import gradients, optimizer_states
 
 METHODS = [{"prune_interval": 4}, {"adjust": "false"}]
 MIXED = PRECISIONS[1:]
@@ -149,6 +150,26 @@ def test_views_of_flat_masters_are_in_the_optimizers_order(corpus, encoder, tmp_
     optimizer._sync_fp32_params_to_fp16()
     for name, param in params.items():
         assert param.eq(expected[name]).all(), name
+
+
+def test_gradients_and_states_of_flat_masters_are_cut_alike(corpus, encoder, tmp_path):
+    precision = {"bf16": True, "fp16_no_flatten_grads": True}
+    trainer = make_trainer(training_config(corpus, encoder, tmp_path, precision=precision))
+    optimizer: FP16Optimizer = trainer.optimizer
+    flat = torch.nn.Parameter(torch.cat([p.data.float().view(-1) for p in optimizer.fp16_params]))
+    flat.grad = torch.zeros_like(flat)
+    optimizer.fp32_params = {None: flat}
+    for index, param in enumerate(optimizer.fp16_params):
+        param.grad = torch.full_like(param, index + 1)
+    optimizer._needs_sync = True
+    params = prunable_parameters(trainer.get_model())
+    found = gradients(optimizer, params)
+    optimizer.optimizer.state[flat] = {"exp_avg": flat.grad + 0.5, "step": 7}
+    states = optimizer_states(optimizer, params)
+    for name, param in params.items():
+        assert torch.equal(found[name], param.grad.float()), name
+        assert torch.equal(states[name]["exp_avg"], param.grad.float() + 0.5), name
+        assert states[name]["step"] == 7
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="flat fp16 masters need CUDA")

@@ -11,7 +11,8 @@ from parp_fairseq.tasks.presets import METHODS, require_method
 PRESETS = Path(__file__).parents[1] / "recipes" / "method"
 DEFAULTS = dict(
     method=None, sparsity=0.5, initial_sparsity=None, adjust=True, mask_file=None,
-    prune_criterion="magnitude", learn_mask=False, score_init="rank", trainable=None,
+    prune_criterion="magnitude", prune_rule="parp", learn_mask=False, score_init="rank",
+    trainable=None,
 )  # fmt: skip
 
 
@@ -56,6 +57,18 @@ def test_there_is_a_row_for_each_preset():
         ("s3_router", dict(learn_mask=False), "learn_mask is false, .*s3_router.*needs true"),
         ("s3_router", dict(score_init="magnitude"), "score_init is magnitude, .*needs rank or"),
         ("s3_router_p", dict(score_init="rank"), "score_init is rank, .*needs magnitude"),
+        (
+            "parp",
+            dict(prune_criterion="wanda"),
+            "prune_criterion is wanda, .*parp.*needs magnitude",
+        ),
+        ("parp", dict(prune_rule="rigl"), "prune_rule is rigl, .*parp.*needs parp"),
+        ("wanda", dict(prune_criterion="taylor"), "prune_criterion is taylor, .*needs wanda"),
+        ("taylor", dict(adjust=False), "adjust is false, .*taylor.*needs true"),
+        ("snip", dict(adjust=True), "adjust is true, .*snip.*needs false"),
+        ("movement", dict(prune_rule="mine"), "prune_rule is mine, .*movement.*needs parp"),
+        ("fisher", dict(prune_criterion="random"), "prune_criterion is random, .*needs fisher"),
+        ("rigl", dict(prune_rule="parp"), "prune_rule is parp, .*rigl.*needs rigl"),
         ("bitfit", dict(trainable="head"), "trainable is head, .*bitfit.*needs bias"),
         ("bitfit", dict(sparsity=0.5), r"sparsity is 0\.5, .*bitfit.*needs 0"),
     ],

@@ -68,6 +68,7 @@ TASK_DEFAULTS = {
     "adjust": True,
     "mask_file": None,
     "prune_criterion": "magnitude",
+    "prune_rule": "parp",
     "prune_pattern": "global",
     "prune_scope": "transformer",
     "prune_bias": True,
@@ -88,6 +89,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "s3_router": {**LEARNED, "sparsity": 0.1},
     "s3_router_p": {**LEARNED, "score_init": "magnitude"},
     "bitfit": {"sparsity": 0.0, "trainable": "bias"},
+    "wanda": {"prune_criterion": "wanda"},
+    "taylor": {"prune_criterion": "taylor"},
+    "snip": {"prune_criterion": "taylor", "adjust": False},
+    "movement": {
+        "prune_criterion": "movement",
+        "initial_sparsity": 0.0,
+        "sparsity_ramp": "cubic",
+    },
+    "fisher": {"prune_criterion": "fisher"},
+    "rigl": {"prune_rule": "rigl"},
 }
 # What presets set outside of the task.
 FINETUNED_WANTED = "??? (give checkpoint.finetune_from_model=FILE)"
@@ -275,6 +286,7 @@ OVERRIDES = {
     "adjust": True,
     "mask_file": "/mask.safetensors",
     "prune_criterion": "random",
+    "prune_rule": "rigl",
     "prune_pattern": "2:4",
     "prune_scope": "all",
     "prune_bias": False,

@@ -12,7 +12,13 @@ pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
 RECIPES = Path(__file__).parents[1] / "recipes"
 sys.path.insert(0, str(RECIPES / "study"))
 from composed import compose, read_presets  # noqa: E402
-from overrides import parse, require_free, value_of  # noqa: E402
+from overrides import (  # noqa: E402
+    code_digest,
+    parse,
+    require_free,
+    value_of,
+    with_own_methods,
+)
 from plan import evaluations, mask_options, plan  # noqa: E402
 from quoting import fill, hydra_option  # noqa: E402
 
@@ -33,8 +39,9 @@ PRESETS = read_presets(RECIPES)
 def planned(recipes=RECIPES, version="1", **change):
     study = {**STUDY, **change}
     overrides = parse(study["overrides"])
-    require_free(overrides, PRESETS, study["methods"])
-    configs = compose(recipes, study["recipe"], overrides, read_presets(recipes))
+    presets = with_own_methods(read_presets(recipes), study.get("presets", {}), study["methods"])
+    require_free(overrides, presets, study["methods"])
+    configs = compose(recipes, study["recipe"], overrides, presets)
     return plan(study, configs, version)
 
 
@@ -225,6 +232,50 @@ def test_learned_masks_and_bitfit_are_planned():
     assert found["s3_router", 0.3].chain == [found["s3_router", 0.3]]
     assert found["bitfit", 0.0].options == ["+method=bitfit", "common.seed=1"]
     assert "task.sparsity=0.3" in found["s3_router", 0.3].options
+
+
+MINE = {"mine": {"task.prune_rule": "mine", "task.adjust": True}}
+
+
+def test_a_method_of_ones_own_is_planned():
+    runs = planned(methods=["dense", "mine"], seeds=[1], presets=MINE)
+    assert [(run.method, run.sparsity) for run in runs] == [
+        ("dense", 0.0), ("mine", 0.3), ("mine", 0.5),
+    ]  # fmt: skip
+    options = runs[1].options
+    values = {one.key_or_group: one.value() for one in parse(options)}
+    assert values == {
+        "task.prune_rule": "mine", "task.adjust": True, "common.seed": 1, "task.sparsity": 0.3,
+    }  # fmt: skip
+    other = {"mine": {"task.prune_rule": "other", "task.adjust": True}}
+    assert runs[1].name != planned(methods=["mine"], seeds=[1], presets=other)[0].name
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"methods": ["magic"]}, "methods: 'magic' is not one of bitfit, .*, or of `presets`"),
+        ({"presets": {"parp": {"task.adjust": True}}}, "presets: 'parp' is the name of a method"),
+        ({"presets": {"mine": {"task.sparsity": 0.1}}}, "'mine' sets task.sparsity, which the"),
+        ({"presets": {"mine": {"checkpoint.save_dir": "x"}}}, "'mine' sets checkpoint.save_dir"),
+        (
+            {"presets": MINE, "overrides": ["task.prune_rule=parp"]},
+            "changes task.prune_rule, which `methods`",
+        ),
+    ],
+)
+def test_methods_of_ones_own_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=message):
+        planned(**change)
+
+
+def test_other_code_in_the_user_dir_is_another_run(tmp_path):
+    (tmp_path / "__init__.py").write_text("a = 1")
+    overrides = parse([f"common.user_dir={tmp_path}"])
+    before = code_digest(overrides)
+    (tmp_path / "__init__.py").write_text("a = 2")
+    assert before != code_digest(overrides) != 0
+    assert code_digest(parse(["common.user_dir=parp_fairseq"])) == 0
 
 
 def test_a_pattern_can_be_chosen_unless_a_method_fixes_it():

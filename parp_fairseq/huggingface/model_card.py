@@ -90,14 +90,20 @@ def describe_method(task: Mapping[str, Any]) -> str:
     sparsity, pattern = task["sparsity"], task.get("prune_pattern", "global")
     if not sparsity:
         return "dense"
-    start = task.get("initial_sparsity")
+    start, criterion = task.get("initial_sparsity"), str(task.get("prune_criterion", "magnitude"))
+    rule = task.get("prune_rule", "parp")
     if task.get("learn_mask"):
         name = "learned mask"
+    elif rule != "parp":
+        name = {"rigl": "RigL"}.get(rule, f"re-pruned by the rule {rule}")
+    elif criterion not in ("magnitude", "random"):
+        name = f"PARP by the criterion {criterion}" if task.get("adjust", True) else None
+        name = name or f"fixed mask by the criterion {criterion}"
     elif task.get("adjust", True):
         name = "PARP" if start is None or start == sparsity else f"PARP-P from sparsity {start:g}"
     elif task.get("mask_file"):
         name = "fixed mask from a file, as in OMP and IMP"
     else:
-        random = task.get("prune_criterion") == "random"
+        random = criterion == "random"
         name = "RP, random pruning" if random else "MPI, magnitude pruning at initialisation"
     return f"{name} (sparsity {sparsity:g}, pattern {pattern})"

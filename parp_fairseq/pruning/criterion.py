@@ -2,8 +2,12 @@
 
 A criterion is a callable ``criterion(name, weight)`` that returns one score for each element::
 
-    def snip(name, weight):
-        return (weight * gradients[name]).abs()
+    @register_criterion("relative")
+    def relative(name, weight):
+        return weight.abs() / weight.abs().max()
+
+A criterion that also needs gradients, inputs or the state of the optimizer is a class; see
+:mod:`measuring`. :mod:`registry` makes criteria known by name.
 
 ``name`` is the name of the parameter. ``weight`` is the whole parameter, or the float32 copy that a
 mixed-precision optimizer keeps of it; never a part of it, and never a changed copy.

@@ -101,6 +101,8 @@ class Observer:
             # Of a layer that took no part, a data-parallel wrapper makes the gradients zero.
             moved = {_layer_of(name) for name, value in largest.items() if value > 0}
             took_part = {name for name in largest if _layer_of(name) in moved}
+        if "optimizer" in self.asks:  # it has no state before its first step
+            took_part = {name for name in took_part if states.get(name)}
         if self.inputs is not None:
             layers = self.inputs.end_update(all_reduce)
             took_part = {name for name in took_part if _layer_of(name) in layers}

@@ -7,15 +7,17 @@
 """
 
 from enum import Enum
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 from torch import nn
 
+from .criterion import Criterion
 from .initial_scores import initial_scores
 from .mask import Mask
 from .pattern import parse_pattern
 from .pruner import Pruner
 from .registry import build_criterion, build_rule
+from .rule import Rule
 from .schedule import Schedule
 from .scope import prunable_parameters
 
@@ -89,10 +91,10 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, run: Run) -> P
     pruner = Pruner(
         params,
         schedule,
-        _registered(build_criterion, "prune_criterion", options, run),
+        criterion_of(options, run),
         pattern,
         options.adjust,
-        rule=_registered(build_rule, "prune_rule", options, run),
+        rule=rule_of(options, run),
         initial_scores=scores,
     )
     if options.mask_file:
@@ -104,11 +106,20 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, run: Run) -> P
     return pruner
 
 
-def _registered(build: Callable[[str, int], Any], option: str, options: Any, run: Run) -> Any:
+def criterion_of(options: Any, run: Run) -> Criterion:
+    """The registered criterion of ``prune_criterion``; ValueError where there is none."""
     try:
-        return build(getattr(options, option), run.seed)
+        return build_criterion(options.prune_criterion, run.seed)
     except ValueError as error:
-        raise ValueError(f"{run.prefix}{option}: {error}") from None
+        raise ValueError(f"{run.prefix}prune_criterion: {error}") from None
+
+
+def rule_of(options: Any, run: Run) -> Rule:
+    """The registered rule of ``prune_rule``; ValueError where there is none."""
+    try:
+        return build_rule(options.prune_rule, run.seed)
+    except ValueError as error:
+        raise ValueError(f"{run.prefix}prune_rule: {error}") from None
 
 
 def describe_untrained(

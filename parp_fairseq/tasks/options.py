@@ -12,10 +12,12 @@ from torch import nn
 from parp_fairseq.pruning import Pruner, Schedule
 from parp_fairseq.pruning.options import (
     Run,
+    criterion_of,
     describe_untrained,
     plain,
     pruner_of,
     require_ramp_ends,
+    rule_of,
     schedule_of,
 )
 
@@ -226,6 +228,12 @@ def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
         _require_measurable(cfg, pruner, model, frozen)
         pruner.observer.watch(model)
     return pruner
+
+
+def require_registered(cfg: ParpConfig) -> None:
+    """Raise ValueError where no criterion or rule has the name that the options give."""
+    criterion_of(cfg, _run_of(cfg))
+    rule_of(cfg, _run_of(cfg))
 
 
 def _require_measurable(

@@ -34,7 +34,13 @@ from .labels import require_data, require_split
 from .language_model_file import require_language_model
 from .master_weights import all_masters, master_weights, restore_masters
 from .measurements import measure
-from .options import ParpConfig, build_pruner, build_schedule, pruning_options
+from .options import (
+    ParpConfig,
+    build_pruner,
+    build_schedule,
+    pruning_options,
+    require_registered,
+)
 from .presets import require_method
 from .recovery import mend_last_checkpoint
 from .refusals import refusals, report_in_one_line
@@ -104,6 +110,7 @@ class ParpTask(AudioFinetuningTask):
             require_encoder(model_cfg)
             if trains:
                 self._require_supported_parallelism()
+                require_registered(self.cfg)
             if config is not None:
                 require_supported(config)
         model = super().build_model(model_cfg, from_checkpoint)

@@ -27,7 +27,16 @@ def _as_yaml(value: Any) -> str:
 _WEIGHTS_TRAIN = {
     "learn_mask": _equal(False),
     "trainable": Allowed(lambda found: found in (None, "all"), "null"),
+    "prune_rule": _equal("parp"),
 }
+# The first mask of PARP may be random, as any other may be given by a file.
+_RANKED_BY_MAGNITUDE = Allowed(lambda found: found in ("magnitude", "random"), "magnitude")
+
+
+def _parp_by(criterion: str) -> Mapping[str, Allowed]:
+    return {"prune_criterion": _equal(criterion), "adjust": _equal(True), **_WEIGHTS_TRAIN}
+
+
 _GIVEN_FILE = Allowed(lambda found: bool(found), "a mask file (parp mask makes one)")
 _FIXED_FROM_FILE = {"adjust": _equal(False), "mask_file": _GIVEN_FILE, **_WEIGHTS_TRAIN}
 
@@ -51,12 +60,29 @@ METHODS: Mapping[str, Mapping[str, Allowed]] = {
     },
     "omp": _FIXED_FROM_FILE,
     "imp": _FIXED_FROM_FILE,
-    "parp": {"adjust": _equal(True), "initial_sparsity": _equal(None), **_WEIGHTS_TRAIN},
+    "parp": {
+        "prune_criterion": _RANKED_BY_MAGNITUDE,
+        "adjust": _equal(True),
+        "initial_sparsity": _equal(None),
+        **_WEIGHTS_TRAIN,
+    },
     "parp_p": {
+        "prune_criterion": _RANKED_BY_MAGNITUDE,
         "adjust": _equal(True),
         "initial_sparsity": Allowed(lambda found: found is not None, "a sparsity to begin with"),
         **_WEIGHTS_TRAIN,
     },
+    "wanda": _parp_by("wanda"),
+    "taylor": _parp_by("taylor"),
+    "movement": _parp_by("movement"),
+    "fisher": _parp_by("fisher"),
+    "snip": {
+        "prune_criterion": _equal("taylor"),
+        "adjust": _equal(False),
+        "mask_file": _equal(None),
+        **_WEIGHTS_TRAIN,
+    },
+    "rigl": {**_parp_by("magnitude"), "prune_rule": _equal("rigl")},
     "s3_router": {
         "learn_mask": _equal(True),
         "score_init": Allowed(lambda found: found in ("rank", "random"), "rank or random"),

@@ -4,7 +4,9 @@ A run is labelled with what the study planned. An override of a planned value wo
 plan, and the labels would be wrong.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -36,6 +38,47 @@ _FIXED = (
     "common.log_format",
     "common.log_file",
 )
+
+
+def with_own_methods(
+    presets: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]],
+    methods: Sequence[str],
+) -> dict[str, Mapping[str, Any]]:
+    """The presets of recipes/method/ and those that the study file defines.
+
+    Args:
+        presets: name of a method -> its options, such as ``task.adjust``.
+        own: the same, of the study file.
+        methods: those of the study.
+
+    Raises:
+        ValueError: a name is taken or unknown, or an option is one that a method cannot set.
+    """
+    for method, options in own.items():
+        if method in presets:
+            raise ValueError(f"presets: {method!r} is the name of a method of recipes/method/")
+        for option in options:
+            if option in _OWNED or option.startswith(_FIXED):
+                raise ValueError(
+                    f"presets: {method!r} sets {option}, which the study decides for each run"
+                )
+    known = {**presets, **own}
+    for method in methods:
+        if method not in known:
+            raise ValueError(
+                f"methods: {method!r} is not one of {', '.join(presets)}, or of `presets`"
+            )
+    return known
+
+
+def code_digest(overrides: Iterable[Override]) -> int:
+    """A number that changes with the Python files in the override ``common.user_dir``."""
+    folder, digest = Path(str(value_of(overrides, "common.user_dir", ""))), 0
+    if folder.is_absolute():
+        for path in sorted(folder.rglob("*.py")):
+            digest = zlib.crc32(path.read_bytes(), zlib.crc32(path.name.encode(), digest))
+    return digest
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

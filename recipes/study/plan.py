@@ -18,6 +18,8 @@ class Run:
 
     Attributes:
         settings: digest of everything else that decides the weights.
+        preset: the options of a method that the study file defines; None for those of
+            recipes/method/.
         mask_from: the run whose finetuned weights choose the mask (OMP, IMP).
         weights_from: the run whose finetuned weights it starts from (S3-Router-P).
     """
@@ -28,6 +30,7 @@ class Run:
     settings: str
     mask_from: Optional["Run"] = None
     weights_from: Optional["Run"] = None
+    preset: Optional[tuple[str, ...]] = None
 
     @property
     def built_on(self) -> Optional["Run"]:
@@ -48,7 +51,8 @@ class Run:
     @property
     def options(self) -> list[str]:
         """Its options for fairseq-hydra-train, except for files of other runs."""
-        options = [f"+method={self.method}", f"common.seed={self.seed}"]
+        preset = [f"+method={self.method}"] if self.preset is None else self.preset
+        options = [*preset, f"common.seed={self.seed}"]
         return options + ([f"task.sparsity={exact(self.sparsity)}"] if self.sparsity else [])
 
 
@@ -58,7 +62,7 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
     Args:
         study: the study file.
         config: method -> the composed config of its trainings (:func:`composed.compose`).
-        version: of the plugin.
+        version: of the plugin, and of the code of the study's own user dir.
 
     Raises:
         ValueError: a run that cannot succeed.
@@ -69,6 +73,7 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
         raise ValueError(f"imp_rounds is {rounds}: expected all of sparsities, also {missed}")
     of_all = [study.get(key) for key in _OF_ALL]
     settings = {method: digest(config[method], version, *of_all) for method in config}
+    own = {method: as_overrides(options) for method, options in study.get("presets", {}).items()}
     runs = []
     for seed in study["seeds"]:
         dense = last = Run("dense", 0.0, seed, settings["dense"])
@@ -81,19 +86,24 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
             elif method == "imp":
                 runs += [imp[sparsity] for sparsity in study["sparsities"]]
             elif config[method]["task"]["sparsity"] == 0:
-                runs.append(Run(method, 0.0, seed, settings[method]))
+                runs.append(Run(method, 0.0, seed, settings[method], preset=own.get(method)))
             else:
                 mask_from = dense if method == "omp" else None
                 starts_finetuned = config[method]["checkpoint"].get("finetune_from_model")
                 weights_from = dense if starts_finetuned else None
                 runs += [
-                    Run(method, s, seed, settings[method], mask_from, weights_from)
+                    Run(method, s, seed, settings[method], mask_from, weights_from, own.get(method))
                     for s in study["sparsities"]
                 ]
     for link in dict.fromkeys(link for run in runs for link in run.chain):
         if link.sparsity:
             _require_possible(link, config[link.method])
     return runs
+
+
+def as_overrides(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options as overrides for the command line of Hydra."""
+    return tuple(f"++{option}={json.dumps(value)}" for option, value in options.items())
 
 
 def _require_possible(run: Run, config: Mapping[str, Any]) -> None:
@@ -136,7 +146,9 @@ def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
         for run in scored
     ]
     told = {key: study[key] for key in ("recipe", "labels", "overrides")}
-    return json.dumps({**told, "splits": evaluations(study), "runs": runs}, indent=1) + "\n"
+    told["splits"] = evaluations(study)
+    own = {"own_methods": sorted(study["presets"])} if study.get("presets") else {}
+    return json.dumps({**told, **own, "runs": runs}, indent=1) + "\n"
 
 
 def mask_options(task: Mapping[str, Any]) -> list[str]:

@@ -11,8 +11,12 @@ _OF_METHOD = {
     "task.initial_sparsity",
     "task.mask_file",
     "task.prune_criterion",
+    "task.prune_rule",
     "task.sparsity",
+    "task.sparsity_ramp",
 }
+# What the runs of one method may differ in.
+_WITHIN_METHOD = {"task.initial_sparsity", "task.mask_file", "task.sparsity"}
 # Where something is, and how it is logged; these do not decide the weights.
 _PLACES = {
     "data",
@@ -75,7 +79,9 @@ def _compare(
 _KNOWN = {
     *("dense", "rp", "mpi", "omp", "imp", "parp", "parp_p"),
     *("s3_router", "s3_router_p", "bitfit"),
+    *("wanda", "taylor", "snip", "movement", "fisher", "rigl"),
 }
+_FIXED = {"random": "rp", "magnitude": "mpi", "taylor": "snip"}  # criterion -> method
 
 
 def _methods_of(task: Mapping[str, Any]) -> Set[str]:
@@ -83,6 +89,7 @@ def _methods_of(task: Mapping[str, Any]) -> Set[str]:
     sparsity, initial = task.get("sparsity", 0.0), task.get("initial_sparsity")
     if not {"sparsity", "adjust", "prune_criterion"} <= task.keys():
         return set()
+    rule, criterion = str(task.get("prune_rule", "parp")), str(task["prune_criterion"])
     if task.get("learn_mask"):
         return {"s3_router_p" if task.get("score_init") == "magnitude" else "s3_router"}
     if sparsity == 0:
@@ -90,7 +97,11 @@ def _methods_of(task: Mapping[str, Any]) -> Set[str]:
     if not task["adjust"]:
         if task.get("mask_file"):
             return {"omp", "imp"}
-        return {"rp"} if task["prune_criterion"] == "random" else {"mpi"}
+        return {_FIXED.get(criterion, f"a fixed mask by {criterion}")}
+    if rule != "parp":
+        return {rule if rule == "rigl" else f"rule {rule}"}
+    if criterion not in ("magnitude", "random"):
+        return {criterion if criterion in _KNOWN else f"criterion {criterion}"}
     if initial is None:
         return {"parp"}
     return {"parp_p"} | ({"parp"} if initial == sparsity else set())
@@ -106,7 +117,7 @@ def require_same_settings(runs: Sequence[Tuple[str, str, Optional[Mapping]]]) ->
     for name, method, config in runs:
         if config is None:
             continue
-        settings = _settings(config, _OF_METHOD - {"task.adjust", "task.prune_criterion"})
+        settings = _settings(config, _WITHIN_METHOD)
         other, others = first.setdefault(method, (name, settings))
         for option in sorted(settings.keys() | others.keys()):
             a, b = others.get(option), settings.get(option)

@@ -14,7 +14,7 @@ from .csv_tables import all_tables
 from .intervals import Intervals, read_intervals
 from .latex import latex_report
 from .masks import MasksAtSparsity, read_masks
-from .runs import TITLES, Study, read_study
+from .runs import Study, read_study, title_of
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def _draw(
         draw("iou", "IoU of the final masks", figures.draw_agreement, middle)
     if middle:
         draw("layers", "Sparsity by layer and by projection", figures.draw_layers, middle)
-    adjusted = [run for run in study.runs if run.cell.method in ("parp", "parp_p")]
-    if any(len(run.log.prunes) > 1 for run in adjusted):
+    if any(len(run.log.prunes) > 1 for run in study.runs):
         caption = "Share of the weights that re-prunes bring back"
         draw("revived", caption, figures.draw_revived, study)
     return drawn
@@ -182,7 +181,7 @@ def _notes(study: Study) -> List[str]:
     notes = []
     configs = [(run.name, run.cell.method, run.log.config) for run in study.runs]
     for option, values in differences_of_methods(configs):
-        told = ", ".join(f"{TITLES[method]} {value}" for method, value in values.items())
+        told = ", ".join(f"{title_of(method)} {value}" for method, value in values.items())
         notes.append(f"Note: the methods also differ in `{option}`: {told}.")
     for run in study.runs:
         diverged = _first_nan(run)

@@ -1,6 +1,7 @@
 """The pictures of ``parp report``."""
 
 import math
+import zlib
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +14,7 @@ from parp_fairseq.cli.pictures.style import picture
 from .intervals import Interval
 from .logs import Log
 from .masks import MasksAtSparsity
-from .runs import TITLES, Cell, Run, Study
+from .runs import Cell, Run, Study, order_of, title_of
 
 # The colours of Okabe and Ito, distinct for any colour vision; markers for prints in grey.
 _LOOKS = {
@@ -27,7 +28,15 @@ _LOOKS = {
     "s3_router": ("#0072B2", "X"),
     "s3_router_p": ("#F0E442", "h"),
     "bitfit": ("#000000", "*"),
+    # Of the colours of Paul Tol ("muted").
+    "wanda": ("#882255", "<"),
+    "taylor": ("#44AA99", ">"),
+    "snip": ("#44AA99", "4"),
+    "movement": ("#999933", "p"),
+    "fisher": ("#332288", "d"),
+    "rigl": ("#AA4499", "H"),
 }
+_OTHERS = (("#661100", "8"), ("#6699CC", "1"), ("#888888", "2"), ("#DDCC77", "3"))
 Triple = Tuple[float, float, float]  # a value, and the ends of its bar
 
 _MANY = 8  # with more sparsities than these: bands instead of bars, a colour bar, fewer ticks
@@ -36,8 +45,7 @@ _MANY = 8  # with more sparsities than these: bands instead of bars, a colour ba
 def draw_error_rates(path: Path, study: Study, split: str) -> None:
     """Error rate against sparsity; with a single sparsity, by method."""
     seeds = max(study.planned.values())
-    pruned = [method for method in TITLES if any(c.method == method for c in study.cells)]
-    pruned = [method for method in pruned if method != "dense"]
+    pruned = sorted({cell.method for cell in study.cells} - {"dense"}, key=order_of)
     with picture(path, height=2.8) as figure:
         axes = _plain(figure.subplots())
         rates = {
@@ -99,9 +107,9 @@ def _draw(axes, values: Mapping[str, Mapping[float, Triple]]) -> None:
 
 def _draw_by_method(axes, rates: Mapping[str, Triple]) -> None:
     for place, (method, (value, low, high)) in enumerate(rates.items()):
-        color, marker = _LOOKS[method]
+        color, marker = _look_of(method)
         axes.errorbar([place], [value], [[value - low], [high - value]], color=color, marker=marker)
-    axes.set_xticks(range(len(rates)), [TITLES[method] for method in rates])
+    axes.set_xticks(range(len(rates)), [title_of(method) for method in rates])
     axes.margins(x=0.15)
 
 
@@ -111,9 +119,9 @@ def _draw_by_sparsity(
     many = len(sparsities) > _MANY
     gap = min(b - a for a, b in pairwise(sparsities))
     for place, (method, of_method) in enumerate(rates.items()):
-        color, marker = _LOOKS[method]
+        color, marker = _look_of(method)
         averages, low, high = map(list, zip(*of_method.values()))
-        look = dict(color=color, label=TITLES[method], marker=marker)
+        look = dict(color=color, label=title_of(method), marker=marker)
         if many:
             axes.fill_between(list(of_method), low, high, color=color, alpha=0.1, linewidth=0)
             axes.plot(list(of_method), averages, markevery=(place % 4, 4), **look)
@@ -131,7 +139,7 @@ def _draw_by_sparsity(
 
 def draw_agreement(path: Path, at: MasksAtSparsity) -> None:
     """IoU of the final masks of every two methods, at one sparsity."""
-    titles = [TITLES[method] for method in at.methods]
+    titles = [title_of(method) for method in at.methods]
     diagonal = "two seeds of a method" if any(at.pairs.values()) else "empty with one seed"
     title = f"IoU of the final masks at sparsity {at.sparsity:.3g}. Diagonal: {diagonal}."
     draw_iou(path, at.iou, titles, title)
@@ -148,11 +156,11 @@ def draw_layers(path: Path, at: MasksAtSparsity) -> None:
             _plain(axes)
             parts = [part for part in next(iter(at.parts.values())) if is_wanted(part)]
             for place, (method, values) in enumerate(at.parts.items()):
-                color, marker = _LOOKS[method]
+                color, marker = _look_of(method)
                 means, spreads = map(list, zip(*(_mean_and_spread(values[p]) for p in parts)))
                 shift = 0.1 * (place - (len(at.parts) - 1) / 2)
                 places = [number + shift for number in range(len(parts))]
-                look = dict(color=color, marker=marker, linestyle="", label=TITLES[method])
+                look = dict(color=color, marker=marker, linestyle="", label=title_of(method))
                 axes.errorbar(places, means, spreads, **look)
             axes.axhline(at.sparsity, color="0.6", linewidth=0.6, zorder=0)
             axes.set_xticks(range(len(parts)), parts)
@@ -173,14 +181,14 @@ def draw_revived(path: Path, study: Study) -> None:
             for cell, runs in study.cells.items()
             if cell.method == method and any(len(run.log.prunes) > 1 for run in runs)
         }
-        for method in ("parp", "parp_p")
+        for method in sorted({cell.method for cell in study.cells}, key=order_of)
     }
     curves = {method: of_method for method, of_method in curves.items() if of_method}
     with picture(path, height=0.5 + 1.5 * len(curves)) as figure:
         panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
         color_of = _colors(study.sparsities)
         for axes, (method, of_method) in zip(panels, curves.items()):
-            _plain(axes).set_title(TITLES[method])
+            _plain(axes).set_title(title_of(method))
             for sparsity, revived in of_method.items():
                 look = dict(color=color_of.to_rgba(sparsity), label=f"{sparsity:.3g}")
                 axes.plot(list(revived), list(revived.values()), **look)
@@ -209,8 +217,8 @@ def draw_learning(path: Path, study: Study, sparsity: float) -> None:
             _plain(axes).set_ylabel(what)
             for method, of_seeds in curves.items():
                 curve = _mean_curve(of_seeds)
-                color, marker = _LOOKS[method]
-                style = dict(color=color, label=TITLES[method])
+                color, marker = _look_of(method)
+                style = dict(color=color, label=title_of(method))
                 style.update(linestyle="--") if method == "dense" else style.update(marker=marker)
                 axes.plot(*zip(*curve.items()), markevery=max(len(curve) // 8, 1), **style)
         panels[-1].set_xlabel("updates")
@@ -261,6 +269,11 @@ def _colors(sparsities: Sequence[float]):
     )
     low, high = min(sparsities), max(sparsities)
     return ScalarMappable(Normalize(low, high if high > low else low + 1), dark)
+
+
+def _look_of(method: str) -> Tuple[str, str]:
+    """Colour and marker; those of a study's own method follow from its name."""
+    return _LOOKS.get(method) or _OTHERS[zlib.crc32(method.encode()) % len(_OTHERS)]
 
 
 def _plain(axes):

@@ -26,10 +26,26 @@ TITLES = {
     "s3_router": "S3-Router",
     "s3_router_p": "S3-Router-P",
     "bitfit": "BitFit",
+    "wanda": "Wanda",
+    "taylor": "Taylor",
+    "snip": "SNIP",
+    "movement": "movement",
+    "fisher": "Fisher",
+    "rigl": "RigL",
 }
 METHODS = tuple(TITLES)  # in the order of the paper
 
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
+
+
+def title_of(method: str) -> str:
+    """What the report calls a method; a study's own methods keep their names."""
+    return TITLES.get(method, method)
+
+
+def order_of(method: str) -> Tuple[int, str]:
+    """Sorts methods as in the paper, and a study's own methods after them."""
+    return (METHODS.index(method) if method in METHODS else len(METHODS)), method
 
 
 @dataclass(frozen=True)
@@ -40,8 +56,8 @@ class Cell:
     sparsity: float
 
     @property
-    def order(self) -> Tuple[int, float]:
-        return METHODS.index(self.method), self.sparsity
+    def order(self) -> Tuple[int, str, float]:
+        return (*order_of(self.method), self.sparsity)
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,11 @@ def read_study(folder: Path) -> Study:
         raise FileNotFoundError(f"{path} does not exist: expected the folder of a study")
     try:
         plan = json.loads(path.read_text())
+        known = {*METHODS, *plan.get("own_methods", ())}
         planned = [_Planned(**run) for run in plan["runs"]]
+        for run in planned:
+            if run.method not in known:
+                raise ValueError(f"{run.name}: method {run.method!r}, expected one of {METHODS}")
         study = Study(
             folder,
             recipe=plan["recipe"],
@@ -156,10 +176,6 @@ class _Planned:
     sparsity: float
     seed: int
     chain: List[str]
-
-    def __post_init__(self):
-        if self.method not in METHODS:
-            raise ValueError(f"{self.name}: method {self.method!r}, expected one of {METHODS}")
 
     @property
     def cell(self) -> Cell:

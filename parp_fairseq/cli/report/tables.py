@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from .intervals import Intervals
 from .masks import MasksAtSparsity
-from .runs import METHODS, TITLES, Cell, Run, Study
+from .runs import Cell, Run, Study, order_of, title_of
 
 _MANY = 10  # with more sparsities than these, a table has a row for each
 
@@ -112,7 +112,7 @@ def cells(study: Study) -> Table:
     headers += ["minutes"] * timed + ["non-zero parameters, M", "multiply-adds, G/s"] * counted
     rows = []
     for cell, runs in study.cells.items():
-        row = [TITLES[cell.method], f"{cell.sparsity:g}"]
+        row = [title_of(cell.method), f"{cell.sparsity:g}"]
         row += [_range([run.sparsity for run in runs], "{:.6f}"), len(runs)]
         row += [_spread(study, cell, word_rate(split)) for split in study.splits]
         row += [_range([run.trainings for run in runs], "{:,}")]
@@ -134,7 +134,7 @@ def _scaled(value: Optional[float], unit: float) -> Optional[float]:
 def _by_method(planned: Collection[Cell], text_of: Callable[[Cell], str]) -> Table:
     sparsities = sorted({cell.sparsity for cell in planned})
     present = {cell.method for cell in planned}
-    methods = [method for method in METHODS if method in present]
+    methods = sorted(present, key=order_of)
 
     def text_at(method: str, sparsity: float) -> str:
         cell = Cell(method, sparsity)
@@ -142,8 +142,8 @@ def _by_method(planned: Collection[Cell], text_of: Callable[[Cell], str]) -> Tab
 
     if len(sparsities) > _MANY:
         rows = [[f"{s:g}"] + [text_at(method, s) for method in methods] for s in sparsities]
-        return Table(["sparsity", *(TITLES[method] for method in methods)], rows)
-    rows = [[TITLES[method]] + [text_at(method, s) for s in sparsities] for method in methods]
+        return Table(["sparsity", *(title_of(method) for method in methods)], rows)
+    rows = [[title_of(method)] + [text_at(method, s) for s in sparsities] for method in methods]
     return Table(["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)], rows)
 
 

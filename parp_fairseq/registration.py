@@ -1,4 +1,4 @@
-"""Registers the task and the models with fairseq, whichever of the two packages comes first.
+"""Registers the tasks and the models with fairseq, whichever of the two packages comes first.
 
 fairseq takes seconds to import and ``parp`` and ``parp_fairseq.pruning`` work without it. So this
 module never imports fairseq itself: it registers at once if fairseq is loaded, and otherwise as
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def register_with_fairseq() -> None:
-    """Register the task ``parp`` and its models, now or when fairseq loads."""
+    """Register the tasks of this package and their models, now or when fairseq loads."""
     if "fairseq" in sys.modules:
         _register()
     else:
@@ -20,7 +20,8 @@ def register_with_fairseq() -> None:
 
 
 def _register() -> None:
-    importlib.import_module("parp_fairseq.tasks.parp")
+    for task in ("parp", "parp_sentence_prediction"):
+        importlib.import_module(f"parp_fairseq.tasks.{task}")
     # Where fairseq looks for ``--user-dir parp_fairseq``. Its import_user_module() compares paths
     # as text, and would take a package imported from the same folder for another one.
     beside_fairseq = Path(sys.modules["fairseq"].__file__).parent / ".." / __package__

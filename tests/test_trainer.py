@@ -187,6 +187,23 @@ def test_a_fixed_mask_equals_pruning_by_torch(tmp_path):
     assert callback.mask == Mask.of_zeros(prunable_parameters(model))
 
 
+def test_a_criterion_measures_the_gradients_that_the_optimizer_gets(tmp_path):
+    """SNIP: the first mask is that of |w g| in the first update, and stays."""
+    model = model_of("bert")
+    batch = batch_of(dataset_of("bert")[:4])
+    model(**batch).loss.backward()
+    params = prunable_parameters(model)
+    scores = {name: (param * param.grad).abs().detach() for name, param in params.items()}
+    lowest = torch.cat([score.flatten() for score in scores.values()]).sort().values
+    threshold = lowest[round(SPARSITY * len(lowest))]
+    callback = ParpCallback(SPARSITY, prune_criterion="taylor", adjust=False)
+    trainer = trainer_of("bert", tmp_path, callback, max_steps=3, max_grad_norm=0)
+    trainer.train()
+    for name, kept in callback.mask.items():
+        assert torch.equal(kept, scores[name] >= threshold), name
+    assert callback.mask.num_pruned == round(SPARSITY * callback.mask.num_weights)
+
+
 # Resume -----------------------------------------------------------------------------------------
 
 METHODS = {
@@ -195,7 +212,8 @@ METHODS = {
         prune_interval_epochs=1, initial_sparsity=0.2, sparsity_ramp="cubic", ramp_updates=9
     ),
     "fixed": dict(adjust=False, prune_criterion="random"),
-    "layerwise": dict(prune_pattern="layerwise", prune_interval=1, prune_bias=False),
+    "rigl": dict(prune_rule="rigl", prune_interval=3, prune_pattern="layerwise"),
+    "movement": dict(prune_criterion="movement", prune_interval=3, prune_bias=False),
     "learned": dict(learn_mask=True, trainable="re:LayerNorm"),
 }
 
@@ -438,8 +456,7 @@ def test_options_are_those_of_the_task():
     from parp_fairseq.tasks.options import PRUNING_OPTIONS, ParpConfig
 
     ours = inspect.signature(ParpCallback).parameters
-    others = ("method", "prune_rule")  # a name; rules that the Trainer cannot measure for
-    assert list(ours) == [name for name in PRUNING_OPTIONS if name not in others]
+    assert list(ours) == [name for name in PRUNING_OPTIONS if name != "method"]
     for name, parameter in ours.items():
         default = ParpConfig.__dataclass_fields__[name].default
         if name != "prune_scope":  # the architecture decides
@@ -455,7 +472,6 @@ def test_options_are_those_of_the_task():
         (dict(initial_sparsity=0.7), "initial_sparsity is 0.7: expected at most sparsity"),
         (dict(sparsity_ramp="steep"), "sparsity_ramp is 'steep': expected linear or cubic"),
         (dict(prune_interval=0), "prune_interval is 0: expected at least 1"),
-        (dict(prune_criterion="l2"), "prune_criterion is 'l2': expected magnitude or random"),
         (dict(score_init="zero"), "score_init is 'zero'"),
         (dict(learn_mask=True, adjust=False), "adjust is False with learn_mask=true"),
     ],
@@ -476,6 +492,8 @@ def test_what_does_not_fit_the_model_is_named_by_the_constructor(tmp_path):
         (dict(prune_scope="feature_extractor"), "unknown scope 'feature_extractor'"),
         (dict(mask_file=str(other)), r"mask file .*other.safetensors: the mask covers other param"),
         (dict(prune_pattern="3:2"), "unknown pattern '3:2'"),
+        (dict(prune_criterion="l2"), "prune_criterion: .*'l2'"),
+        (dict(prune_criterion="wanda"), "prune_criterion wanda .* measures the inputs of layers"),
         (dict(trainable="re:nothing"), "trainable is 're:nothing', which names no parameter"),
     ):
         with pytest.raises(ValueError, match=message):

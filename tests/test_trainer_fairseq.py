@@ -39,7 +39,8 @@ def test_fairseq_and_the_trainer_find_the_same_masks(encoder, tmp_path):
     )  # fmt: skip
     theirs = make_trainer(cfg)
     start, folder = tmp_path / "start.pt", tmp_path / "start"
-    theirs.save_checkpoint(start, {})
+    theirs.consolidate_optimizer()
+    theirs.save_checkpoint(str(start), {})
     assert main(["export", str(start), str(folder)]) == 0
     expected = []
     for update, _ in enumerate(updates(theirs, UPDATES), start=1):

@@ -48,7 +48,7 @@ def run(trainer, count, **kwargs):
 
 
 @pytest.mark.parametrize(
-    "where", ["parp_fairseq.tasks.parp.master_weights", "parp_fairseq.pruning.Mask.apply_"]
+    "where", ["parp_fairseq.tasks.pruning_task.master_weights", "parp_fairseq.pruning.Mask.apply_"]
 )
 def test_a_first_prune_that_runs_out_of_memory_is_made_up_for(
     corpus, encoder, tmp_path, monkeypatch, where

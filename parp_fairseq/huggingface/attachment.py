@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from parp_fairseq.pruning import Pruner
+from parp_fairseq.pruning.training import PrunedTraining
 
 STATE_KEY = "parp"
 
@@ -23,7 +24,7 @@ class Attachment:
     Args:
         model: as it is before it is wrapped for several GPUs.
         optimizer: may be wrapped by Accelerate.
-        pruner: of the model. It has started.
+        training: of the model. It has begun.
         options: what decides the masks; a checkpoint remembers them.
 
     Attributes:
@@ -32,9 +33,14 @@ class Attachment:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, pruner: Pruner, options: Mapping[str, Any]
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        training: PrunedTraining,
+        options: Mapping[str, Any],
     ):
-        self.model, self.pruner, self.options = model, pruner, dict(options)
+        self.model, self.options = model, dict(options)
+        self.pruner = pruner = training.pruner
         self.loaded = False
         canonical = {id(param): name for name, param in pruner.params.items()}
         # Tied parameters have several names.
@@ -52,8 +58,8 @@ class Attachment:
             model.register_load_state_dict_pre_hook(self._before_loading),
             torch_optimizer(optimizer).register_state_dict_post_hook(self._add_state),
         ]
-        if pruner.fixed:  # the Trainer clips gradients before it calls anyone
-            self.handles += pruner.subnetwork.mask_gradients_as_they_come(pruner.mask)
+        # The Trainer clips gradients before it calls anyone.
+        self.handles += training.mask_gradients_as_they_come()
 
     def remove(self) -> None:
         """Leave the model and the optimizer alone from now on."""

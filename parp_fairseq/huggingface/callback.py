@@ -2,13 +2,13 @@
 
 import logging
 from types import SimpleNamespace
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from torch import nn
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from parp_fairseq.pruning import Mask, Pruner, Schedule, coverage
+from parp_fairseq.pruning import Mask, Pruner, Schedule, coverage, magnitude
 from parp_fairseq.pruning.arguments import as_share
 from parp_fairseq.pruning.family import family_called, model_types
 from parp_fairseq.pruning.options import (
@@ -21,7 +21,7 @@ from parp_fairseq.pruning.options import (
 from parp_fairseq.pruning.trainable import freeze_all_but
 from parp_fairseq.pruning.training import PrunedTraining
 
-from .attachment import Attachment, take_state
+from .attachment import Attachment, take_state, torch_optimizer
 from .supported import require_supported, require_supported_optimizer, untrained
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,13 @@ class ParpCallback(TrainerCallback):
             first mask stays fixed (RP, MPI, OMP, IMP).
         mask_file: file with the initial mask: one that ``Mask.save`` or ``parp mask`` wrote, or a
             ``.pt`` of the paper's authors. None makes one from the weights at hand.
-        prune_criterion: how the initial mask is chosen: ``magnitude``, or ``random``, drawn from
-            the seed of the training arguments. Re-prunes always go by magnitude.
+        prune_criterion: how weights are ranked, for the initial mask and for re-prunes:
+            ``magnitude``, ``taylor``, ``movement``, ``fisher``, ``random`` (drawn from the seed of
+            the training arguments; re-prunes then go by magnitude), or one that was registered with
+            ``register_criterion``. One that measures inputs of layers, such as ``wanda``, cannot
+            tell them from padding here and is refused.
+        prune_rule: how a re-prune makes the next mask: ``parp``, ``rigl``, or one that was
+            registered with ``register_rule``.
         prune_pattern: over which sets weights compete: ``global``, ``layerwise``, ``N:M`` such as
             ``2:4``, or ``ffn_channels``.
         prune_scope: what may be pruned: ``transformer`` (the matrices of attention and of the
@@ -101,6 +106,7 @@ class ParpCallback(TrainerCallback):
         adjust: bool = True,
         mask_file: Optional[str] = None,
         prune_criterion: str = "magnitude",
+        prune_rule: str = "parp",
         prune_pattern: str = "global",
         prune_scope: Optional[str] = None,
         prune_bias: bool = True,
@@ -109,14 +115,9 @@ class ParpCallback(TrainerCallback):
         trainable: Optional[str] = None,
     ):
         options = {name: value for name, value in locals().items() if name != "self"}
-        options["prune_rule"] = "parp"  # other rules measure what the Trainer does not show
         options["sparsity"] = as_share("sparsity", sparsity)
         if initial_sparsity is not None:
             options["initial_sparsity"] = as_share("initial_sparsity", initial_sparsity)
-        if prune_criterion not in ("magnitude", "random"):
-            raise ValueError(
-                f"prune_criterion is {prune_criterion!r}: expected magnitude or random"
-            )
         if score_init not in ("rank", "magnitude", "random"):
             raise ValueError(f"score_init is {score_init!r}: expected rank, magnitude or random")
         # The number of updates is not known yet. A ramp of one update stands for any.
@@ -148,7 +149,7 @@ class ParpCallback(TrainerCallback):
         # nothing is pruned yet.
         options = self._options_for(model)
         run = Run(max(2, args.max_steps), "max_steps", args.seed)
-        pruner_of(options, model, schedule_of(options, run), run)
+        _require_measurable(pruner_of(options, model, schedule_of(options, run), run), options, {})
         _choose_trainable(model, options)  # before there is an optimizer
 
     def on_train_begin(
@@ -178,19 +179,28 @@ class ParpCallback(TrainerCallback):
         not_trained = untrained(optimizer, pruner.params)
         if warning := describe_untrained(pruner, options.prune_scope, not_trained):
             logger.warning(warning)
+        _require_measurable(pruner, options, not_trained)
         logger.info(coverage(model, options.prune_scope, options.prune_bias))
         if saved is not None:
             pruner.load(saved["pruner"])
         self.training.begin(state.global_step, _epoch(state))
-        self._attachment = Attachment(model, optimizer, pruner, decides)
+        self._attachment = Attachment(model, optimizer, self.training, decides)
 
     def on_epoch_begin(self, args, state, control, **_) -> None:
         if self._attachment is not None:
             self.pruner.restore()  # after an evaluation the model is still in eval()
             self.training.begin_epoch(_epoch(state))
 
-    def on_pre_optimizer_step(self, args, state, control, **_) -> None:
+    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **_) -> None:
         if self._attachment is not None:
+            update, params = state.global_step + 1, self.pruner.params
+            if self.pruner.measures_after(update):
+                states = torch_optimizer(optimizer).state
+                self.pruner.measure(
+                    update,
+                    {name: param.grad for name, param in params.items()},
+                    {name: states.get(param, {}) for name, param in params.items()},
+                )
             self._stepping = self.training.stepping()
             self._stepping.__enter__()
 
@@ -205,7 +215,7 @@ class ParpCallback(TrainerCallback):
             self.training.log.saves()
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
-        if self._attachment is None or "loss" not in logs:
+        if self._attachment is None or not self.pruner.started or "loss" not in logs:
             return
         metrics = self.training.log.metrics()
         values = {name: metrics[name] for name in ("sparsity", "mask_iou", "revived")}
@@ -220,10 +230,8 @@ class ParpCallback(TrainerCallback):
             self._mask = self.pruner.mask
         else:  # the best checkpoint, which is sparse
             self.pruner.subnetwork.end()
-            learned = self.pruner.learns_mask
-            self._mask = (
-                Mask.of_zeros(self.pruner.params) if learned else self.pruner.subnetwork_mask()
-            )
+            pattern, schedule = self.pruner.pattern, self.pruner.schedule
+            self._mask = Mask(pattern(self.pruner.params, magnitude, schedule.sparsity))
         self._attachment.remove()
         self._attachment = None
 
@@ -249,6 +257,23 @@ def _choose_trainable(model: nn.Module, options: SimpleNamespace) -> None:
     covered = coverage(model, options.prune_scope, options.prune_bias)
     encoder = {**covered.covered, **covered.left_out}
     freeze_all_but(encoder, trainable, covered.covered if options.learn_mask else {})
+
+
+def _require_measurable(pruner: Pruner, options: SimpleNamespace, untrained: Mapping) -> None:
+    """Raise ValueError where the run cannot give criterion and rule what they ask for."""
+    asks = pruner.observer.asks
+    chosen = f"prune_criterion {options.prune_criterion} with prune_rule {options.prune_rule}"
+    if "inputs" in asks:
+        raise ValueError(
+            f"{chosen} measures the inputs of layers, which ParpCallback cannot tell from padding: "
+            "expected a criterion and a rule that do not"
+        )
+    if "gradient" in asks and untrained:
+        name, reason = next(iter(untrained.items()))
+        raise ValueError(
+            f"{chosen} needs the gradient of {name}, which is not trained ({reason}): train it, or "
+            "choose a prune_scope without it"
+        )
 
 
 def _deciding(options: SimpleNamespace, schedule: Schedule) -> Dict[str, Any]:

@@ -17,7 +17,7 @@ METADATA_KEY = "parp"
 
 @dataclass
 class MaskedConfig(FairseqDataclass):
-    """The options that a masked model adds to those of the model of fairseq.
+    """The options that a masked CTC model adds to those of the model of fairseq.
 
     Options of pruning belong to the task.
     """
@@ -34,7 +34,7 @@ class MaskedConfig(FairseqDataclass):
 
 
 class Masked:
-    """Mixin for a CTC model of fairseq that has its encoder in ``w2v_encoder.w2v_model``.
+    """Mixin for a model of fairseq.
 
     Parameters keep their names. ``train()`` shows the whole network, ``eval()`` the subnetwork at
     the target sparsity. ``state_dict()`` is sparse in both modes. What training needs beside the
@@ -50,25 +50,15 @@ class Masked:
         resumable: what the last loaded checkpoint holds beside the weights; None if nothing.
     """
 
-    def __init__(self, cfg, w2v_encoder):
-        super().__init__(cfg, w2v_encoder)
+    def __init__(self, cfg, encoder):
+        super().__init__(cfg, encoder)
         self.pruner: Optional[Pruner] = None
         self.options: Dict[str, Any] = {}
         self.identity: Dict[str, Any] = {}
         self.masters: List[Tensor] = []
         self.resumable: Optional[Dict[str, Any]] = None
-        make_masking_reproducible(w2v_encoder.w2v_model, w2v_encoder.apply_mask)
         self._register_state_dict_hook(_make_sparse)
         self._register_load_state_dict_pre_hook(self._keep_resumable)
-
-    @classmethod
-    def build_model(cls, cfg, task):
-        share = getattr(cfg, "freeze_share", None)  # older checkpoints lack it
-        if share is not None:
-            if not 0 <= share <= 1:
-                raise ValueError(f"model.freeze_share is {share}, expected a share from 0 to 1")
-            cfg.freeze_finetune_updates = round(share * cfg.max_update)
-        return super().build_model(cfg, task)
 
     def train(self, mode: bool = True):
         if self.pruner is not None:
@@ -78,6 +68,23 @@ class Masked:
     def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
         if self.pruner is not None:
             self.resumable = local_metadata.get(METADATA_KEY)
+
+
+class MaskedCtc(Masked):
+    """Mixin for a CTC model of fairseq that has its encoder in ``w2v_encoder.w2v_model``."""
+
+    def __init__(self, cfg, w2v_encoder):
+        super().__init__(cfg, w2v_encoder)
+        make_masking_reproducible(w2v_encoder.w2v_model, w2v_encoder.apply_mask)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        share = getattr(cfg, "freeze_share", None)  # older checkpoints lack it
+        if share is not None:
+            if not 0 <= share <= 1:
+                raise ValueError(f"model.freeze_share is {share}, expected a share from 0 to 1")
+            cfg.freeze_finetune_updates = round(share * cfg.max_update)
+        return super().build_model(cfg, task)
 
 
 def _make_sparse(model: Masked, state_dict, prefix: str, local_metadata) -> None:

@@ -12,7 +12,7 @@ from omegaconf import II
 
 from parp_fairseq.pruning.plain_file import load_plain
 
-from .masked import Masked, MaskedConfig
+from .masked import MaskedConfig, MaskedCtc
 
 
 @dataclass
@@ -25,7 +25,7 @@ class ParpHubertCtcConfig(MaskedConfig, HubertCtcConfig):
 
 
 @register_model("parp_hubert_ctc", dataclass=ParpHubertCtcConfig)
-class ParpHubertCtc(Masked, HubertCtc):
+class ParpHubertCtc(MaskedCtc, HubertCtc):
     """A masked ``hubert_ctc``."""
 
     def __init__(self, cfg: ParpHubertCtcConfig, w2v_encoder):

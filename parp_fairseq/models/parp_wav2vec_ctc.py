@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fairseq.models import register_model
 from fairseq.models.wav2vec import Wav2Vec2CtcConfig, Wav2VecCtc
 
-from .masked import Masked, MaskedConfig
+from .masked import MaskedConfig, MaskedCtc
 
 
 @dataclass
@@ -14,5 +14,5 @@ class ParpWav2VecCtcConfig(MaskedConfig, Wav2Vec2CtcConfig):
 
 
 @register_model("parp_wav2vec_ctc", dataclass=ParpWav2VecCtcConfig)
-class ParpWav2VecCtc(Masked, Wav2VecCtc):
+class ParpWav2VecCtc(MaskedCtc, Wav2VecCtc):
     """A masked ``wav2vec_ctc``, for wav2vec 2.0, its subclasses, and data2vec."""

@@ -9,11 +9,10 @@ The network is whole until a mask hides what it prunes::
 """
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from .mask import Mask
 from .outside import put_back, take, take_one
@@ -115,20 +114,6 @@ class Subnetwork:
         for name, param in self.params.items():
             if param.grad is not None:
                 param.grad.mul_(mask[name].to(param.device))
-
-    def mask_gradients_as_they_come(self, mask: Mask) -> List[RemovableHandle]:
-        """From now on, set the gradients of what ``mask`` prunes to zero in the backward pass.
-
-        For trainers that clip gradients before anyone can call :meth:`mask_gradients`.
-
-        Returns:
-            Handles; their ``remove()`` undoes it.
-        """
-        return [
-            param.register_hook(lambda grad, name=name: grad * mask[name].to(grad.device))
-            for name, param in self.params.items()
-            if param.requires_grad
-        ]
 
     def end(self) -> None:
         """Called once, when no more updates follow. The parameters stay as they are."""

@@ -16,10 +16,12 @@
 
 import time
 from contextlib import AbstractContextManager
-from typing import Any, Callable, Mapping, Optional
+from functools import partial
+from typing import Any, Callable, List, Mapping, Optional
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from .agreement import failing_together, require_agreement
 from .prune_log import PruneLog
@@ -93,10 +95,35 @@ class PrunedTraining:
 
         An update that measures gradients needs these too. :meth:`Pruner.measure` zeroes them.
         """
+        if self._masks_gradients:
+            self.pruner.mask_gradients()
+
+    def mask_gradients_as_they_come(self) -> List[RemovableHandle]:
+        """From now on, do what :meth:`mask_gradients` does in the backward pass itself.
+
+        For trainers that clip gradients before anyone can call it.
+
+        Returns:
+            Handles; their ``remove()`` undoes it.
+        """
+        if self.pruner.adjust and self.pruner.rule.trains_pruned:
+            return []
+        return [
+            param.register_hook(partial(self._masked, name))
+            for name, param in self.pruner.params.items()
+            if param.requires_grad
+        ]
+
+    def _masked(self, name: str, gradient: Tensor) -> Tensor:
+        if not self._masks_gradients:
+            return gradient
+        return gradient * self.pruner.mask[name].to(gradient.device)
+
+    @property
+    def _masks_gradients(self) -> bool:
         asks = "gradient" in self.pruner.observer.asks
         measures = asks and self.pruner.measures_after(self.log.update + 1)
-        if self.pruner.fixed and not measures:
-            self.pruner.mask_gradients()
+        return self.pruner.fixed and not measures
 
     def stepping(self) -> AbstractContextManager:
         """The optimizer steps inside this context."""

@@ -14,14 +14,14 @@ def frozen_parameters(
     """Name -> the reason, for those of ``params`` that training leaves as they are.
 
     Args:
-        model: a CTC model of fairseq with its encoder in ``w2v_encoder.w2v_model``.
+        model: a masked model.
         params: name relative to the encoder -> parameter.
         max_update: updates of the run; 0 means no limit.
         trainable: the option of the task, for the reason.
     """
-    encoder = model.w2v_encoder
-    waits = encoder.freeze_finetune_updates
-    features_frozen = encoder.w2v_model.feature_grad_mult <= 0
+    encoder = getattr(model, "w2v_encoder", None)  # not in a text encoder, which freezes nothing
+    waits = encoder.freeze_finetune_updates if encoder is not None else 0
+    features_frozen = encoder is not None and encoder.w2v_model.feature_grad_mult <= 0
     frozen = {}
     for name, param in params.items():
         if not param.requires_grad:

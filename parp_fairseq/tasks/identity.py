@@ -12,7 +12,7 @@ import logging
 from argparse import Namespace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
@@ -53,7 +53,9 @@ _PRECISION = (
 # Of the task, how utterances become batches; its options of pruning are added as a whole.
 _TASK = (
     "labels sample_rate normalize enable_padding max_sample_size min_sample_size num_batch_buckets "
-    "text_compression_level multi_corpus_keys multi_corpus_sampling_weights binarized_dataset"
+    "text_compression_level multi_corpus_keys multi_corpus_sampling_weights binarized_dataset "
+    "num_classes init_token separator_token shorten_method shorten_data_split_list no_shuffle "
+    "add_prev_output_tokens max_positions"
 )
 _LEGACY = ("_name", "momentum", "weight_decay")
 _LABELS_OF_METHODS = ("method", "mask_file")  # a name, and a path: neither decides a weight
@@ -65,6 +67,7 @@ _CONTENT = {
     "mask": ("the mask", "task.mask_file"),
     "manifest": ("the training manifest", "task.data and dataset.train_subset"),
     "training labels": ("the training labels", "task.data and dataset.train_subset"),
+    "training data": ("the training data", "task.data and dataset.train_subset"),
 }
 
 
@@ -78,12 +81,15 @@ def config_of_run(cfg: Any) -> Optional[Any]:
     return parent if parent is not None and "optimization" in parent else None
 
 
-def identity_of(cfg: Any, options: Mapping[str, Any]) -> Dict[str, Any]:
+def identity_of(
+    cfg: Any, options: Mapping[str, Any], data: Iterable[Tuple[str, str]]
+) -> Dict[str, Any]:
     """Name -> plain value of everything that decides the weights of a run.
 
     Args:
         cfg: the options of the task.
         options: its options of pruning, as plain values.
+        data: names of ``_CONTENT`` and digests of the training data.
     """
     identity = {
         f"task.{name}": value for name, value in options.items() if name not in _LABELS_OF_METHODS
@@ -93,6 +99,7 @@ def identity_of(cfg: Any, options: Mapping[str, Any]) -> Dict[str, Any]:
         identity.update(
             _deciding_options(OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         )
+    identity.update(data)
     identity.update(_contents(cfg, config))
     return json.loads(json.dumps(identity, default=str))  # as it will be read from a checkpoint
 
@@ -174,8 +181,8 @@ def _deciding_options(config: Mapping[str, Any]) -> Iterator[Tuple[str, Any]]:
     )
 
 
-def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
-    yield "mask", format(Mask.load(cfg.mask_file).digest(), "08x") if cfg.mask_file else "none"
+def speech_digests(cfg: Any) -> Iterator[Tuple[str, str]]:
+    """Digests of the manifest and the labels of the training set."""
     data = Path(cfg.data)
     names = [cfg.train_subset]
     if getattr(cfg, "multi_corpus_keys", None) and ":" in cfg.train_subset:
@@ -183,9 +190,28 @@ def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
     if not getattr(cfg, "binarized_dataset", False):
         yield "manifest", _lines_digest([data / f"{name}.tsv" for name in names], skip=1)
     yield "training labels", _lines_digest([data / f"{name}.{cfg.labels}" for name in names])
+
+
+def text_digests(cfg: Any) -> Iterator[Tuple[str, str]]:
+    """Digest of the sentences and the labels of the training set, as fairseq-preprocess left them.
+
+    Dictionaries count too: they say what the numbers in the other files mean.
+    """
+    data, digest = Path(cfg.data), blake2b(digest_size=8)
+    files = [path for key in ("input0", "input1", "label") for path in (data / key).glob("*")]
+    for path in sorted([*files, data / "label" / f"{cfg.train_subset}.label"]):
+        if path.is_file() and path.name.startswith((f"{cfg.train_subset}.", "dict.txt")):
+            digest.update(f"{path.relative_to(data)} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    yield "training data", digest.hexdigest()
+
+
+def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
+    yield "mask", format(Mask.load(cfg.mask_file).digest(), "08x") if cfg.mask_file else "none"
     if config is None:
         return
-    yield "encoder", _file_digest(config.model.w2v_path)
+    if getattr(config.model, "w2v_path", None):
+        yield "encoder", _file_digest(config.model.w2v_path)
     origin = config.checkpoint.finetune_from_model
     if origin is None:
         yield "finetune_from_model", "none"

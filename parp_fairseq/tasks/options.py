@@ -1,10 +1,10 @@
-"""The options of the task ``parp``, and the pruner that they describe."""
+"""The options of the tasks, and the pruner that they describe."""
 
 import logging
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Mapping, Optional
 
-from fairseq.dataclass import ChoiceEnum
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 from omegaconf import II
 from torch import nn
@@ -21,7 +21,7 @@ from parp_fairseq.pruning.options import (
     schedule_of,
 )
 
-from .decoding import DECODING_OPTIONS, DecodingConfig
+from .decoding import DecodingConfig
 from .frozen import frozen_parameters
 from .trainable import train_only
 
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class ParpConfig(DecodingConfig, AudioFinetuningConfig):
-    """The options of ``audio_finetuning``, and those of pruning and decoding."""
+class PruningConfig(FairseqDataclass):
+    """The options of pruning, which all tasks of this package have."""
 
     method: Optional[str] = field(
         default=None,
@@ -44,7 +44,7 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
         default=0.5,
         metadata={
             "help": "share of the prunable weights that is zero in the subnetwork, 0 <= sparsity < "
-            "1; 0 finetunes the whole network exactly as the stock task audio_finetuning does"
+            "1; 0 finetunes the whole network exactly as the stock task does"
         },
     )
     initial_sparsity: Optional[float] = field(
@@ -164,7 +164,7 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
     trainable: Optional[str] = field(
         default=None,
         metadata={
-            "help": "which parameters train, beside the CTC head and the scores of `learn_mask`: "
+            "help": "which parameters train, beside the head and the scores of `learn_mask`: "
             "all (the whole encoder), head (no others), bias (all biases of the encoder; BitFit), "
             "or re:<regex> searched for in parameter names such as encoder.layers.0.fc1.weight. "
             "All others are frozen. Not given: all; with `learn_mask`, head"
@@ -180,12 +180,12 @@ class ParpConfig(DecodingConfig, AudioFinetuningConfig):
     save_dir: str = II("checkpoint.save_dir")
 
 
-PRUNING_OPTIONS = [
-    option.name
-    for option in fields(ParpConfig)
-    if option.metadata.get("help")
-    and option.name not in DECODING_OPTIONS.union(AudioFinetuningConfig.__dataclass_fields__)
-]
+PRUNING_OPTIONS = [o.name for o in fields(PruningConfig) if o.metadata.get("help")]
+
+
+@dataclass
+class ParpConfig(PruningConfig, DecodingConfig, AudioFinetuningConfig):
+    """The options of ``audio_finetuning``, and those of pruning and decoding."""
 
 
 def _run_of(cfg: Any) -> Run:
@@ -210,7 +210,7 @@ def pruning_options(cfg: Any) -> Dict[str, Any]:
     return options
 
 
-def build_pruner(cfg: ParpConfig, model: nn.Module) -> Pruner:
+def build_pruner(cfg: PruningConfig, model: nn.Module) -> Pruner:
     """The pruner of ``model`` that the options describe.
 
     Raises:
@@ -237,7 +237,7 @@ def require_registered(cfg: ParpConfig) -> None:
 
 
 def _require_measurable(
-    cfg: ParpConfig, pruner: Pruner, model: nn.Module, frozen: Mapping[str, str]
+    cfg: PruningConfig, pruner: Pruner, model: nn.Module, frozen: Mapping[str, str]
 ) -> None:
     """Raise ValueError where a run cannot give the criterion and the rule what they ask for."""
     asks, chosen = pruner.observer.asks, f"{cfg.prune_criterion} with rule {cfg.prune_rule}"
@@ -246,7 +246,7 @@ def _require_measurable(
             f"task.prune_rule is {cfg.prune_rule!r}, which follows the length of the run: expected "
             f"optimization.max_update above 0, found {cfg.max_update}"
         )
-    waits = model.w2v_encoder.freeze_finetune_updates
+    waits = getattr(getattr(model, "w2v_encoder", None), "freeze_finetune_updates", 0)
     if asks & {"gradient", "inputs"} and waits > 0:
         raise ValueError(
             f"task.prune_criterion {chosen} measures the encoder while it trains: expected "

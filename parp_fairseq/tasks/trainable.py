@@ -10,12 +10,12 @@ from parp_fairseq.pruning.trainable import freeze_all_but
 
 
 def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -> None:
-    """Freeze all parameters of ``model`` but the CTC head and those that ``trainable`` names.
+    """Freeze all parameters of ``model`` but the head and those that ``trainable`` names.
 
     A frozen parameter has ``requires_grad`` False, so fairseq gives it to no optimizer.
 
     Args:
-        model: a CTC model of fairseq with its encoder in ``w2v_encoder.w2v_model``.
+        model: a masked model.
         trainable: ``all`` (the encoder), ``head`` (nothing else), ``bias`` (all biases of the
             encoder, layer norms included), or ``re:<regex>``, searched for in canonical names.
         scored: name -> parameter that a score of a learned mask stands for while it is trained.
@@ -25,10 +25,12 @@ def train_only(model: nn.Module, trainable: str, scored: Mapping[str, Tensor]) -
     """
     if trainable == "all":
         return
-    encoder = model.w2v_encoder.w2v_model
-    parameters = {encoder_name(name): p for name, p in encoder.named_parameters()}
+    encoder = model.w2v_encoder.w2v_model if hasattr(model, "w2v_encoder") else model.encoder
+    inside = {id(parameter) for parameter in encoder.parameters()}
+    parameters = {encoder_name(n): p for n, p in model.named_parameters() if id(p) in inside}
     # The features are computed without gradients then.
-    without_gradients = "feature_extractor." if encoder.feature_grad_mult <= 0 else ""
+    frozen = getattr(encoder, "feature_grad_mult", 1) <= 0
+    without_gradients = "feature_extractor." if frozen else ""
     freeze_all_but(parameters, trainable, scored, without_gradients, "task.")
     _let_gradients_reach_checkpointed_layers(encoder)
 
@@ -40,7 +42,7 @@ def _let_gradients_reach_checkpointed_layers(encoder: nn.Module) -> None:
     a layer is frozen, its input requires no gradient, and its parameters would get none either,
     without an error.
     """
-    for layer in encoder.encoder.layers:
+    for layer in encoder.modules():
         checkpointed = hasattr(layer, "precheckpoint_forward")
         if checkpointed and any(p.requires_grad for p in layer.parameters()):
             layer.register_forward_pre_hook(_require_gradient)

@@ -16,7 +16,7 @@ demo: $(VENV)/.installed  ## finetune dense, MPI and PARP on the mini corpus, ev
 	$(BIN)/python benchmarks/demo.py
 
 test: $(VENV)/.installed  ## run the tests, a process for each core
-	$(BIN)/pytest --numprocesses auto --dist loadgroup
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed  ## run the tests that take minutes each
 	$(BIN)/pytest -m slow

@@ -20,7 +20,6 @@ from parp_fairseq.cli.report.logs import read_log as read_training_log
 from parp_fairseq.pruning import Mask
 
 pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
-pytestmark = pytest.mark.xdist_group("study")  # one worker makes the study that they share
 psutil = pytest.importorskip("psutil")  # comes with Snakemake
 
 STUDY = Path(__file__).parents[1] / "recipes" / "study"

@@ -50,7 +50,8 @@ def main(arguments=None):
 
     def word_error_rate(evaluated):
         pad = model.config.pad_token_id
-        found, truth = (np.where(ids < 0, pad, ids) for ids in evaluated[:2])
+        both = (evaluated.predictions, evaluated.label_ids)
+        found, truth = (np.where(ids < 0, pad, ids) for ids in both)
         found = processor.batch_decode(found)
         truth = processor.batch_decode(truth, group_tokens=False)
         errors = sum(editdistance.eval(f.split(), t.split()) for f, t in zip(found, truth))

@@ -118,7 +118,7 @@ def test_another_model_is_named(sentences, tmp_path):
 def test_the_stock_program_with_the_recipe(sentences, tmp_path):
     command = [
         str(Path(sys.executable).with_name("fairseq-hydra-train")),
-        "--config-dir", str(RECIPES), "--config-name", "text/sentence_prediction", "+method=mpi",
+        "--config-dir", str(RECIPES), "--config-name", "sentence_prediction", "+method=mpi",
         f"task.data={sentences}", "checkpoint.finetune_from_model=null", "task.sparsity=0.6",
         f"checkpoint.save_dir={tmp_path}", "optimization.max_update=2", "common.cpu=true",
         "dataset.num_workers=0", f"hydra.run.dir={tmp_path}/hydra",

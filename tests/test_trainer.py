@@ -100,9 +100,8 @@ def plain_loop(kind, updates, precision, after_update):
 
 @pytest.mark.parametrize(
     ("kind", "bf16"),
-    [("bert", False), ("bert", True), ("xlnet", False), ("wav2vec2", False), ("wav2vec2", True),
-     ("whisper", False)],
-)  # fmt: skip
+    [("bert", True), ("xlnet", False), ("wav2vec2", False), ("whisper", False), ("bert", False)],
+)
 def test_thirty_steps_equal_a_plain_loop(kind, bf16, tmp_path):
     precision = torch.bfloat16 if bf16 else None
     subnetworks, logits, seen = {}, {}, {}

@@ -171,6 +171,8 @@ class ParpCallback(TrainerCallback):
         decides = _deciding(options, schedule)
         if state.global_step > 0:
             _require_same_run(decides, saved)
+        else:
+            saved = None  # of a training that was interrupted in this process
         _choose_trainable(model, options)
         pruner = pruner_of(options, model, schedule, run)
         self._mask, self.training = None, PrunedTraining(pruner, state.max_steps)
@@ -206,7 +208,7 @@ class ParpCallback(TrainerCallback):
 
     def on_optimizer_step(self, args, state, control, **_) -> None:
         if self._attachment is not None:
-            self._stepping.__exit__(None, None, None)
+            self._end_step()
             self._attachment.loaded = False
             self.training.updated(state.global_step + 1)
 
@@ -237,7 +239,13 @@ class ParpCallback(TrainerCallback):
 
     # --------------------------------------------------------------------------------------------
 
+    def _end_step(self) -> None:
+        if self._stepping is not None:
+            self._stepping.__exit__(None, None, None)
+            self._stepping = None
+
     def _let_go(self) -> None:
+        self._end_step()  # where memory ran out in the optimizer
         if self._attachment is not None:
             self.pruner.restore()
             self.pruner.subnetwork.end()

@@ -107,5 +107,5 @@ def _config(model: Finetuned) -> Dict[str, Any]:
     if not (config.get("mask_time_prob") or config.get("mask_feature_prob")):
         # Without masking, transformers would have no masked_spec_embed.
         config["apply_spec_augment"] = False
-        del config["mask_time_prob"]
+        config.pop("mask_time_prob", None)
     return config

@@ -242,7 +242,7 @@ class ParpTask(AudioFinetuningTask):
             self._start_late(optimizer, done)
         elif self._adjusts and self.pruner.schedule.due_after_update(done):
             self._prune(optimizer, done)
-        if self.pruner.prunes and done == self.cfg.max_update:
+        if self.pruner.started and done == self.cfg.max_update:
             self.prune_log.ends()
 
     def _step(self, optimizer, model, update_num: int) -> bool:

@@ -268,7 +268,10 @@ def test_two_ranks_measure_alike(corpus, encoder, tmp_path):
 
 @pytest.mark.parametrize(
     "choice",
-    [dict(prune_criterion="wanda", prune_rule="rigl"), dict(prune_criterion="movement")],
+    [
+        dict(prune_criterion="wanda", prune_rule="rigl", prune_pattern="layerwise"),
+        dict(prune_criterion="movement"),
+    ],
     ids=["inputs and a rule", "sums"],
 )
 def test_resume_is_exact(corpus, encoder, tmp_path, choice):
@@ -309,6 +312,19 @@ def test_snip_is_the_first_gradient_and_then_stays(corpus, encoder, tmp_path):
     assert "measured" not in trainer.task.pruner.state_dict()
 
 
+def test_inputs_are_the_same_under_activation_checkpointing(corpus, encoder, tmp_path):
+    """Where a layer runs twice, and its output projection is observed in the second run only."""
+    masks = []
+    for checkpointed in (False, True):
+        cfg = training_config(
+            corpus, encoder, tmp_path, prune_criterion="wanda", prune_interval=2,
+            sparsity=0.3, checkpoint_activations=checkpointed, **OURS,
+        )  # fmt: skip
+        trainer = make_trainer(cfg)
+        masks.append([trainer.task.pruner.mask for _ in updates(trainer, 2)])
+    assert all(one == other for one, other in zip(*masks))
+
+
 def hooks_of(model):
     return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
 
@@ -334,7 +350,7 @@ def test_hooks_exist_only_where_inputs_are_asked_for(corpus, encoder, tmp_path):
         ),
         (
             dict(prune_criterion="taylor", adjust="false", prune_scope="feature_extractor"),
-            "needs the gradient of feature_extractor.* model.feature_grad_mult is 0",
+            "needs the gradient of feature_extractor.*model.feature_grad_mult is 0",
         ),
     ],
 )

@@ -76,6 +76,7 @@ TASK_DEFAULTS = {
     "score_init": "rank",
     "trainable": None,
 }
+LAYERWISE = {"prune_pattern": "layerwise"}
 LEARNED = {"learn_mask": True, "prune_pattern": "layerwise", "prune_bias": False}
 MASK_WANTED = "??? (give task.mask_file=FILE)"
 METHODS: dict[str, dict[str, Any]] = {
@@ -89,16 +90,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "s3_router": {**LEARNED, "sparsity": 0.1},
     "s3_router_p": {**LEARNED, "score_init": "magnitude"},
     "bitfit": {"sparsity": 0.0, "trainable": "bias"},
-    "wanda": {"prune_criterion": "wanda"},
-    "taylor": {"prune_criterion": "taylor"},
-    "snip": {"prune_criterion": "taylor", "adjust": False},
+    "wanda": {"prune_criterion": "wanda", **LAYERWISE},
+    "taylor": {"prune_criterion": "taylor", **LAYERWISE},
+    "snip": {"prune_criterion": "taylor", "adjust": False, **LAYERWISE},
     "movement": {
+        **LAYERWISE,
         "prune_criterion": "movement",
         "initial_sparsity": 0.0,
         "sparsity_ramp": "cubic",
     },
-    "fisher": {"prune_criterion": "fisher"},
-    "rigl": {"prune_rule": "rigl"},
+    "fisher": {"prune_criterion": "fisher", **LAYERWISE},
+    "rigl": {"prune_rule": "rigl", **LAYERWISE},
 }
 # What presets set outside of the task.
 FINETUNED_WANTED = "??? (give checkpoint.finetune_from_model=FILE)"

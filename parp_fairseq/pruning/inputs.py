@@ -176,7 +176,7 @@ class InputStatistics:
             result = output[0] if isinstance(output, tuple) else output
             saved = _saved_input(result, self._layers[key].in_features)
             if saved is not None:
-                self._add((key,), saved.view(*result.shape[:-1], -1))
+                self._add((key,), saved.reshape(*result.shape[:-1], -1))
 
     @torch.no_grad()
     def _add(self, keys, inputs: Tensor) -> None:

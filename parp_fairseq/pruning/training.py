@@ -144,7 +144,7 @@ class PrunedTraining:
                 require_agreement(self.pruner.mask, self._device, self.group())
         elif self.adjusts and self.pruner.schedule.due_after_update(update):
             self._prune(update)
-        if self.pruner.prunes and update == self.last_update:
+        if self.pruner.started and update == self.last_update:
             self.log.ends()
 
     def _start(self) -> None:

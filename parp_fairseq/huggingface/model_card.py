@@ -97,8 +97,8 @@ def describe_method(task: Mapping[str, Any]) -> str:
     elif rule != "parp":
         name = {"rigl": "RigL"}.get(rule, f"re-pruned by the rule {rule}")
     elif criterion not in ("magnitude", "random"):
-        name = f"PARP by the criterion {criterion}" if task.get("adjust", True) else None
-        name = name or f"fixed mask by the criterion {criterion}"
+        kind = "PARP" if task.get("adjust", True) else "fixed mask"
+        name = f"{kind} by the criterion {criterion}"
     elif task.get("adjust", True):
         name = "PARP" if start is None or start == sparsity else f"PARP-P from sparsity {start:g}"
     elif task.get("mask_file"):

@@ -1,7 +1,8 @@
 """README.md and docs/: every block of commands and of Python runs as it is printed.
 
-A page is walked from top to bottom, in one folder. The absolute paths of the examples lie in a
-temporary folder with small stand-ins for encoders and corpora. The programs are the real ones.
+A page is walked from top to bottom, in one folder outside of the checkout, with the scripts and
+recipes of the installed package. The absolute paths of the examples lie in a temporary folder with
+small stand-ins for encoders and corpora. The programs are the real ones.
 Trainings are cut to two updates, and studies are dry runs. Nothing is downloaded or installed.
 """
 
@@ -24,10 +25,13 @@ from ngrams import write_arpa
 from pretrained_encoders import pretrain_hubert
 from test_report import make_study
 
+import parp_fairseq
+
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
 ROOT = Path(__file__).parents[1]
+INSTALLED = Path(parp_fairseq.__file__).parent  # pytest imports the installed package
 FSDD = ROOT.parent / "shared" / "data" / "fsdd"
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 RUN_ELSEWHERE = {
@@ -104,14 +108,14 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def walk(stand_ins: Path, tmp_path: Path) -> Path:
-    """A folder to walk a page in: copies of the stand-ins, the checkout, and the programs."""
+    """A folder to walk a page in: copies of the stand-ins, what is installed, and the programs."""
     for name in ("data", "models", "cv-corpus-6.1-2020-12-11"):
         shutil.copytree(stand_ins / name, tmp_path / name)
     for corpus in (tmp_path / "data").glob("*/*.tsv"):  # the audio's folder, on the first line
         corpus.write_text(corpus.read_text().replace(str(stand_ins), str(tmp_path)))
-    for name in ("manifests", "recipes", "constraints.txt", "parp_fairseq/tasks"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("manifests", "recipes"):
+        (tmp_path / name).symlink_to(INSTALLED / name)
+    (tmp_path / "constraints.txt").symlink_to(ROOT / "constraints.txt")
     (tmp_path / "masks").mkdir()
     programs = tmp_path / "programs"
     programs.mkdir()

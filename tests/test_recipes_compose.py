@@ -20,6 +20,7 @@ from fairseq.optim.adam import FairseqAdamConfig
 from fairseq.optim.lr_scheduler.tri_stage_lr_scheduler import TriStageLRScheduleConfig
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from parp_fairseq.models.parp_hubert_ctc import ParpHubertCtcConfig
@@ -110,6 +111,7 @@ CHECKPOINT = {"s3_router_p": {"finetune_from_model": FINETUNED_WANTED}}
 @pytest.fixture(autouse=True)
 def _fresh_hydra() -> Iterator[None]:
     """Neither Hydra's state nor the schemas that hydra_init stores are seen by other tests."""
+    Plugins.instance()  # stores the schemas of Hydra's own sweeper and launcher, once in a process
     store = ConfigStore.instance()
     before = deepcopy(store.repo)
     GlobalHydra.instance().clear()

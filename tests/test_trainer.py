@@ -191,16 +191,21 @@ def test_a_criterion_measures_the_gradients_that_the_optimizer_gets(tmp_path):
     model = model_of("bert")
     batch = batch_of(dataset_of("bert")[:4])
     model(**batch).loss.backward()
-    params = prunable_parameters(model)
-    scores = {name: (param * param.grad).abs().detach() for name, param in params.items()}
-    lowest = torch.cat([score.flatten() for score in scores.values()]).sort().values
-    threshold = lowest[round(SPARSITY * len(lowest))]
-    callback = ParpCallback(SPARSITY, prune_criterion="taylor", adjust=False)
+    params = prunable_parameters(model, bias=False)
+    callback = ParpCallback(
+        SPARSITY,
+        prune_criterion="taylor",
+        adjust=False,
+        prune_pattern="layerwise",
+        prune_bias=False,
+    )
     trainer = trainer_of("bert", tmp_path, callback, max_steps=3, max_grad_norm=0)
     trainer.train()
-    for name, kept in callback.mask.items():
-        assert torch.equal(kept, scores[name] >= threshold), name
-    assert callback.mask.num_pruned == round(SPARSITY * callback.mask.num_weights)
+    assert list(callback.mask) == list(params)
+    for name, param in params.items():
+        scores = (param * param.grad).abs().detach()
+        threshold = scores.flatten().sort().values[round(SPARSITY * scores.numel())]
+        assert torch.equal(callback.mask[name], scores >= threshold), name
 
 
 # Resume -----------------------------------------------------------------------------------------

@@ -53,7 +53,11 @@ def finetune_and_keep(cfg, updates):
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("validated", [True, False], ids=["validated", "not_validated"])
+@pytest.mark.parametrize(
+    "validated",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["validated", "not_validated"],
+)
 def test_every_checkpoint_is_sparse(corpus, encoder, tmp_path, method, validated):
     options = {"sparsity": 0.45, **method}
     cfg = training_config(

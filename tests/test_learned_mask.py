@@ -18,6 +18,7 @@ from parp_fairseq.pruning import (
     parse_pattern,
     prunable_parameters,
 )
+from parp_fairseq.pruning.pattern import Layerwise
 
 ROUTER = {"learn_mask": True, "prune_pattern": "layerwise", "prune_bias": "false", "sparsity": 0.3}
 BF16 = PRECISIONS[1]
@@ -233,7 +234,11 @@ def test_a_moving_mask_over_weights_that_are_not_trainable_names_the_option(
 
 
 @pytest.mark.parametrize("pattern, sparsity", [("global", 0.4), ("layerwise", 0.4), ("2:4", 0.5)])
-@pytest.mark.parametrize("validated", [True, False], ids=["validated", "not_validated"])
+@pytest.mark.parametrize(
+    "validated",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["validated", "not_validated"],
+)
 def test_every_checkpoint_is_the_subnetwork_of_the_encoder(
     corpus, encoder, tmp_path, pattern, sparsity, validated
 ):
@@ -397,8 +402,8 @@ def test_one_selection_an_update(corpus, encoder, tmp_path, monkeypatch):
     trainer = make_trainer(
         training_config(corpus, encoder, tmp_path, update_freq="[2]", max_update=3, **ROUTER)
     )
-    made, make = [], Pruner._make_mask
-    monkeypatch.setattr(Pruner, "_make_mask", lambda *a: made.append(1) or make(*a))
+    made, select = [], Layerwise.__call__
+    monkeypatch.setattr(Layerwise, "__call__", lambda *a: made.append(1) or select(*a))
     run(trainer, 3, update_freq=2)
     trainer.get_model().eval()
     trainer.get_model().state_dict()

@@ -41,6 +41,7 @@ def test_a_sweep_over_sparsity_and_seed(corpus, encoder, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in files.values()} == before
 
 
+@pytest.mark.slow
 def test_seeds_that_share_a_folder_are_refused(corpus, encoder, tmp_path):
     done = sweep(
         corpus, encoder, tmp_path / "sweep", "common.seed=1,2", f"checkpoint.save_dir={tmp_path}"

@@ -19,6 +19,11 @@ def half_a_prune(mask, params, *_) -> None:
         params[name].data[~mask[name]] = 0
 
 
+def half_a_replacement(mask, before, params, source) -> None:
+    for name in list(params)[: len(params) // 2]:
+        params[name].data.copy_(source[name] * mask[name])
+
+
 def half_a_save(state, file, *_) -> None:
     whole = io.BytesIO()
     original(state, whole)
@@ -37,6 +42,7 @@ def nothing(*_, **__) -> None:
 
 MOMENTS = {
     "prune": ("parp_fairseq.pruning.mask.Mask", "apply_", half_a_prune),
+    "replacement": ("parp_fairseq.pruning.mask.Mask", "replace_", half_a_replacement),
     "save": ("torch", "save", half_a_save),
     "copy": ("shutil", "copyfile", half_a_copy),
     "update": ("fairseq.trainer.Trainer", "train_step", nothing),

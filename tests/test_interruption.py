@@ -27,7 +27,8 @@ SLOW_MOMENTS = [
 
 # A learned mask is selected after every update.
 LEARNED_MOMENTS = [
-    *(("prune", n) for n in (1, 2, 6, 11)),
+    ("prune", 1),
+    *(("replacement", n) for n in (1, 5, 10)),
     *(("copy", n) for n in (2, 4)),
     *(("save", n) for n in (1, 3)),
     ("validation", 5),

@@ -49,7 +49,7 @@ def test_the_mask_is_that_of_the_masters(corpus, encoder, tmp_path):
     assert all(master.dtype == torch.float32 for master in masters.values())
     expected = magnitude_mask(masters, 0.5)
     assert expected != magnitude_mask(params, 0.5)
-    trainer.task._prune(trainer.optimizer, 5)
+    trainer.task.training._prune(5)
     assert trainer.task.pruner.mask == expected
     for name, param in params.items():
         assert torch.equal(param, masters[name].to(param.dtype))
@@ -93,10 +93,10 @@ def test_an_overflow_under_amp_neither_counts_nor_prunes(corpus, encoder, tmp_pa
     trainer = make_trainer(cfg)
     trainer.optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     pruned_at = []
-    prune = trainer.task._prune
-    trainer.task._prune = lambda optimizer, update: (
+    prune = trainer.task.pruner.prune
+    trainer.task.pruner.prune = lambda update, masters: (
         pruned_at.append(update),
-        prune(optimizer, update),
+        prune(update, masters),
     )
     backward = trainer.optimizer.backward
     calls = []

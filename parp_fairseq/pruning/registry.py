@@ -103,7 +103,7 @@ def _build(kind: str, known: Dict[str, Callable], name: str, seed: int) -> Any:
     if name not in known:
         raise ValueError(
             f"{name!r} is not a registered {kind}: expected one of {', '.join(known)}, or one that "
-            f"the module in common.user_dir registers with register_{kind}"
+            f"a module of your own (fairseq's user_dir) registers with register_{kind}"
         )
     thing = known[name]
     if not isinstance(thing, type):

@@ -214,6 +214,7 @@ def begin_with_own_folders(rank, rendezvous, folder, data, encoder):
         (Path(folder) / f"rank{rank}.txt").write_text(str(error))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_one_rank_does_not_see_stops_all(corpus, encoder, tmp_path):
     cfg = training_config(corpus, encoder, tmp_path / "own0", **{**CERTAIN, "max_update": 2})
     finetune(cfg)

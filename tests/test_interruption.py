@@ -14,12 +14,12 @@ HERE = Path(__file__).parent
 RECIPES = HERE.parent / "recipes"
 
 # In CI a few; all with `make test-slow`. The start-up of a process is most of what this takes.
-MOMENTS = [("prune", 3), ("copy", 4), ("validation", 5)]
+MOMENTS = [("prune", 3), ("copy", 4)]
 SLOW_MOMENTS = [
     *(("prune", n) for n in (1, 2, 6)),
     *(("copy", n) for n in (1, 2, 6)),
     *(("save", n) for n in (1, 2, 3, 4)),
-    *(("validation", n) for n in (1, 9)),
+    *(("validation", n) for n in (1, 5, 9)),
     *(("update", n) for n in (1, 7, 12)),
     *(("optimizer step", n) for n in (2, 9)),
 ]

@@ -356,6 +356,7 @@ def test_a_source_one_folder_too_deep_or_too_high(corpora: Path, tmp_path: Path,
         assert shown.endswith(f"; SOURCE could be {libri if source.parent == libri else corpora}")
 
 
+@pytest.mark.slow
 def test_five_updates_and_a_score(corpora: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     prepare_ok(corpora, data, "--train=10h")

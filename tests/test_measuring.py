@@ -261,6 +261,7 @@ def measure_on_rank(rank, rendezvous, folder, data, encoder):
             require_equal(choice, 2 * INTERVAL, config, monkeypatch)
 
 
+@pytest.mark.slow
 def test_two_ranks_measure_alike(corpus, encoder, tmp_path):
     """In float32; each rank sees other batches, and the last may be empty on one of them."""
     two_ranks(measure_on_rank, tmp_path, corpus, encoder)

@@ -128,6 +128,7 @@ def test_omp_prunes_the_smallest_finetuned_weights_from_the_pretrained_ones(run,
     assert np.array_equal(zeros(run("omp", **options)), wanted)
 
 
+@pytest.mark.slow
 def test_imp_prunes_more_in_each_round_and_begins_again(run, encoder):
     before, last = np.zeros_like(zeros(encoder)), run("dense", max_update=20)
     for sparsity in ROUNDS:

@@ -68,7 +68,7 @@ def train(
 
 
 # One of each kind; the others differ from it in numbers.
-FAST = {"librispeech_10m_base", "librispeech_10m_hubert_base", "commonvoice_xlsr53", "fsdd"}
+FAST = {"librispeech_10m_base", "librispeech_10m_hubert_base", "commonvoice_xlsr53"}
 RECIPE = [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in METHOD_OF]
 
 

@@ -74,7 +74,9 @@ def test_functions_and_classes_are_found_by_name():
     assert isinstance(build_rule("lazy"), Lazy)
     with pytest.raises(ValueError, match="there is a criterion 'plain' already"):
         register_criterion("plain")(plain)
-    with pytest.raises(ValueError, match=r"'missing' is not a registered rule: .*parp, rigl, lazy"):
+    with pytest.raises(
+        ValueError, match=r"'missing' is not a registered rule: .*parp, rigl, .*lazy"
+    ):
         build_rule("missing")
     with pytest.raises(ValueError, match=r"rule 'f' is .*expected a subclass of Rule"):
         register_rule("f")(lambda now: now.mask)
@@ -246,7 +248,7 @@ def test_a_parameter_that_is_never_measured_is_named():
 
 
 def test_the_optimizers_state_is_there_from_the_second_update_on():
-    @register_criterion("adam_fisher")
+    @register_criterion("second_moment")
     class AdamFisher(Measuring):
         asks = ("optimizer",)
 
@@ -257,7 +259,7 @@ def test_the_optimizers_state_is_there_from_the_second_update_on():
             return weight.square() * self.measured[name]
 
     params = weights()
-    pruner = Pruner(params, Schedule(0.5, interval=1), build_criterion("adam_fisher"))
+    pruner = Pruner(params, Schedule(0.5, interval=1), build_criterion("second_moment"))
     pruner.measure(1, {}, {name: {} for name in params})
     assert not pruner.may_start
     states = {name: {"exp_avg_sq": torch.rand(8, 6)} for name in params}

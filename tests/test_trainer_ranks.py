@@ -41,6 +41,7 @@ def train_rank(rank, port, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_same_mask_and_resume_to_the_same_bits(tmp_path):
     from parp_fairseq.pruning import Mask, prunable_parameters
 

@@ -29,8 +29,9 @@ def test_fairseq_and_the_trainer_find_the_same_masks(encoder, tmp_path):
     """Where the rest comes from: the two libraries add in another order. Nothing else differs, so
     the masks are equal but for weights whose magnitudes are next to one another at the threshold.
     Biases are not pruned: the gradients of those of the keys are zero but for rounding, and Adam
-    makes whole steps of them. fairseq divides gradients by the number of symbols and the Trainer does not; Adam would see the
-    difference in its epsilon alone, which is small here and scaled by that number.
+    makes whole steps of them. fairseq divides gradients by the number of symbols and the Trainer
+    does not; Adam would see the difference in its epsilon alone, which is small here and scaled by
+    that number.
     """
     data = write_corpus(tmp_path / "data", "train", UTTERANCES)
     cfg = training_config(

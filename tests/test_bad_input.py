@@ -59,7 +59,7 @@ OPTIONS = {
     "criterion": (
         dict(prune_criterion="tailor"),
         "task.prune_criterion: 'tailor' is not a registered criterion: expected one of magnitude, "
-        "random, wanda, .* common.user_dir registers with register_criterion",
+        "random, wanda, .* a module of your own .* registers with register_criterion",
     ),
     "rule": (
         dict(prune_rule="rigged"),

@@ -99,6 +99,7 @@ def learn_rank(rank, rendezvous, folder, data, encoder):
     torch.save(report, Path(folder) / f"rank{rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_one_mask(corpus, encoder, tmp_path):
     two_ranks(learn_rank, tmp_path, corpus, encoder)
     first, second = (

@@ -33,7 +33,7 @@ LEARNED_MOMENTS = [
     *(("save", n) for n in (1, 3)),
     ("validation", 5),
     *(("update", n) for n in (1, 12)),
-    ("optimizer step", 2),
+    *(("optimizer step", n) for n in (2, 6)),
 ]
 
 # PARP-P in mid-ramp, and a learned mask.
@@ -94,7 +94,6 @@ def undisturbed(data, encoder, tmp_path_factory):
     "method, moment, n",
     [
         *(("parp_p", *moment) for moment in MOMENTS),
-        ("s3_router", "optimizer step", 6),
         *(
             pytest.param(method, *moment, marks=pytest.mark.slow)
             for method, moments in (("parp_p", SLOW_MOMENTS), ("s3_router", LEARNED_MOMENTS))

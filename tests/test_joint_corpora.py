@@ -342,7 +342,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.pt", large=True)
 
 
-@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=by_weight)])
+@pytest.mark.parametrize(
+    "weighted", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=by_weight)]
+)
 def test_five_updates_and_every_language_scored(
     weighted: bool, data: Path, encoder: Path, tmp_path: Path
 ) -> None:

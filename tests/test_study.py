@@ -220,6 +220,7 @@ def test_data_of_other_content_is_trained_on_anew(undisturbed, tmp_path):
     assert len(list(run.glob("from-*"))) == 1
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_path):
     """Killed with all that it started, while a training that others wait for is under way."""
     study = {**SMALL, "methods": ["imp"]}
@@ -249,6 +250,7 @@ def test_killed_and_started_again_it_ends_in_the_same_report(undisturbed, tmp_pa
         assert Mask.load(tmp_path / mask) == Mask.load(undisturbed / mask)
 
 
+@pytest.mark.slow
 def test_a_training_that_dies_is_no_finished_run(tmp_path):
     study = {**SMALL, "methods": ["dense"]}
     with subprocess.Popen(command(tmp_path, study, "-j", 1, "-q")) as going_on:

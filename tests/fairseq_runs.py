@@ -192,6 +192,13 @@ def load(path: Path) -> Dict:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def stop_at(update: int, whole: Path, resumed: Path) -> None:
+    """Make the folder of a run that was stopped after ``update``; ``whole`` kept the checkpoint."""
+    resumed.mkdir()
+    kept = next(whole.glob(f"checkpoint_*_{update}.pt"))
+    kept.rename(resumed / "checkpoint_last.pt")
+
+
 def transcribe(data: Path, checkpoint: Path, output: Path, **changes) -> List[str]:
     """Run ``fairseq-generate`` and return the lines it printed."""
     arguments = dict(

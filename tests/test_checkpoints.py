@@ -12,6 +12,7 @@ from fairseq_runs import (
     finetune,
     load,
     make_trainer,
+    stop_at,
     training_config,
     transcribe,
     write_encoder,
@@ -115,9 +116,7 @@ def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
     whole_cfg = training_config(corpus, encoder, tmp_path / "whole", **options)
     whole = finetune_and_keep(whole_cfg, stop)
 
-    (tmp_path / "resumed").mkdir()
-    kept = next((tmp_path / "whole").glob(f"checkpoint_*_{stop}.pt"))
-    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    stop_at(stop, tmp_path / "whole", tmp_path / "resumed")
     resumed_cfg = training_config(corpus, encoder, tmp_path / "resumed", **options)
     again = finetune_and_keep(resumed_cfg, stop)
 

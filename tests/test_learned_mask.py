@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils, utils
-from fairseq_runs import PRECISIONS, finetune, load, make_trainer, training_config
+from fairseq_runs import PRECISIONS, finetune, load, make_trainer, stop_at, training_config
 from test_checkpoints import RANDOM, assert_same
 from test_training import STOCK, pruned_modules, run
 
@@ -277,9 +277,7 @@ def test_resume_is_exact(corpus, encoder, tmp_path, precision, stop):
     cfg = training_config(corpus, encoder, tmp_path / "whole", **options)
     cfg.checkpoint.save_interval_updates = stop
     whole = finetune(cfg)
-    (tmp_path / "resumed").mkdir()
-    kept = next((tmp_path / "whole").glob(f"checkpoint_*_{stop}.pt"))
-    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    stop_at(stop, tmp_path / "whole", tmp_path / "resumed")
     cfg = training_config(corpus, encoder, tmp_path / "resumed", **options)
     cfg.checkpoint.save_interval_updates = stop
     again = finetune(cfg)

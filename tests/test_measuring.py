@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from fairseq_runs import PRECISIONS, finetune, make_trainer, training_config
+from fairseq_runs import PRECISIONS, finetune, make_trainer, stop_at, training_config
 from test_checkpoints import assert_same
 from test_criteria import lowest_by_sorting
 from test_data_parallel import join, two_ranks
@@ -280,9 +280,7 @@ def test_resume_is_exact(corpus, encoder, tmp_path, choice):
     common = dict(max_update=6, prune_interval=2, **choice)
     cfg = training_config(corpus, encoder, tmp_path / "whole", save_interval_updates=3, **common)
     whole = finetune(cfg)
-    (tmp_path / "resumed").mkdir()
-    kept = next((tmp_path / "whole").glob("checkpoint_*_3.pt"))
-    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    stop_at(3, tmp_path / "whole", tmp_path / "resumed")
     again = finetune(training_config(corpus, encoder, tmp_path / "resumed", **common))
     assert_same(again["model"], whole["model"], "model")
     assert_same(again["model"]._metadata, whole["model"]._metadata, "metadata")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from fairseq.optim.fp16_optimizer import FP16Optimizer
-from fairseq_runs import PRECISIONS, finetune, load, make_trainer, training_config
+from fairseq_runs import PRECISIONS, finetune, load, make_trainer, stop_at, training_config
 from test_checkpoints import assert_same
 from test_training import run, weights
 
@@ -79,9 +79,7 @@ def test_resume_is_exact(corpus, encoder, tmp_path, precision):
     common = dict(max_update=9, prune_interval=3, precision=precision)
     cfg = training_config(corpus, encoder, tmp_path / "whole", save_interval_updates=4, **common)
     whole = finetune(cfg)
-    (tmp_path / "resumed").mkdir()
-    kept = next((tmp_path / "whole").glob("checkpoint_*_4.pt"))
-    kept.rename(tmp_path / "resumed" / "checkpoint_last.pt")
+    stop_at(4, tmp_path / "whole", tmp_path / "resumed")
     again = finetune(training_config(corpus, encoder, tmp_path / "resumed", **common))
     assert_same(again["model"], whole["model"], "model")
     assert_same(again["model"]._metadata, whole["model"]._metadata, "metadata")

@@ -15,6 +15,7 @@ from parp_fairseq.pruning.options import (
     Run,
     describe_untrained,
     pruner_of,
+    require_gradients,
     require_ramp_ends,
     schedule_of,
 )
@@ -269,19 +270,13 @@ def _choose_trainable(model: nn.Module, options: SimpleNamespace) -> None:
 
 def _require_measurable(pruner: Pruner, options: SimpleNamespace, untrained: Mapping) -> None:
     """Raise ValueError where the run cannot give criterion and rule what they ask for."""
-    asks = pruner.observer.asks
     chosen = f"prune_criterion {options.prune_criterion} with prune_rule {options.prune_rule}"
-    if "inputs" in asks:
+    if "inputs" in pruner.observer.asks:
         raise ValueError(
             f"{chosen} measures the inputs of layers, which ParpCallback cannot tell from padding: "
             "expected a criterion and a rule that do not"
         )
-    if "gradient" in asks and untrained:
-        name, reason = next(iter(untrained.items()))
-        raise ValueError(
-            f"{chosen} needs the gradient of {name}, which is not trained ({reason}): train it, or "
-            "choose a prune_scope without it"
-        )
+    require_gradients(pruner, chosen, untrained)
 
 
 def _deciding(options: SimpleNamespace, schedule: Schedule) -> Dict[str, Any]:

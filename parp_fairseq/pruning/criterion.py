@@ -50,7 +50,7 @@ class Magnitude:
     def __call__(self, name: str, weight: Tensor) -> Iterator[Tensor]:
         flat = weight.detach().reshape(-1)
         if not bits.on_cpu(flat) or flat.dtype != torch.float32:
-            yield from (_widened(piece.abs()) for piece in flat.split(piece_size(flat)))
+            yield from (widened(piece.abs()) for piece in flat.split(piece_size(flat)))
         else:  # into one buffer, by one thread: it stays in the cache of that core
             values, buffer = flat.numpy(), np.empty(min(PIECE, flat.numel()), np.float32)
             for start in range(0, len(values) or 1, PIECE):
@@ -58,7 +58,7 @@ class Magnitude:
                 yield torch.from_numpy(np.abs(piece, out=buffer[: len(piece)]))
 
     def sample(self, name: str, weight: Tensor, step: int) -> Tensor:
-        return _widened(weight.detach().reshape(-1)[::step].abs())
+        return widened(weight.detach().reshape(-1)[::step].abs())
 
 
 magnitude = Magnitude()
@@ -183,10 +183,10 @@ def _checked(criterion: Criterion, name: str, piece: Any) -> Tensor:
         raise broken(
             criterion, f"returned {piece.dtype} for {name}, expected floating-point scores"
         )
-    return _widened(piece.detach().reshape(-1))
+    return widened(piece.detach().reshape(-1))
 
 
-def _widened(scores: Tensor) -> Tensor:
+def widened(scores: Tensor) -> Tensor:
     """As float32, or float64 where they are: every shorter type fits exactly."""
     return scores if scores.dtype == torch.float64 else scores.float()
 

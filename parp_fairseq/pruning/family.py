@@ -163,6 +163,7 @@ TRANSFORMERS = (
 )
 
 FAMILIES = (FAIRSEQ, *TRANSFORMERS)
+_BY_MODEL_TYPE = {family.model_type: family for family in TRANSFORMERS}
 
 
 def family_of(names: Iterable[str], model_type: Optional[str] = None) -> Family:
@@ -182,10 +183,9 @@ def family_of(names: Iterable[str], model_type: Optional[str] = None) -> Family:
 
 def family_called(model_type: object) -> Optional[Family]:
     """The family of this ``model_type``; None where there is none."""
-    known = {family.model_type: family for family in FAMILIES if family.model_type is not None}
-    return known.get(model_type) if isinstance(model_type, str) else None
+    return _BY_MODEL_TYPE.get(model_type) if isinstance(model_type, str) else None
 
 
 def model_types() -> Tuple[str, ...]:
     """The ``model_type`` of each family that has one."""
-    return tuple(family.model_type for family in FAMILIES if family.model_type is not None)
+    return tuple(_BY_MODEL_TYPE)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from .scope import layer_of
+
 _PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
 _OUTPUT = "out_proj"
 # Where the backward functions of a linear layer keep its input; autograd documents the prefix.
@@ -43,7 +45,7 @@ class InputStatistics:
                     f"{name} belongs to {type(owner).__name__}: inputs can be measured of linear "
                     "layers and convolutions"
                 )
-            self._layers[_layer_of(name)] = owner
+            self._layers[layer_of(name)] = owner
             self._shapes[name] = param.shape
         self._device = next(iter(params.values())).device
         # Of each layer: the sums over frames of each feature, of its square, and of ones.
@@ -122,10 +124,10 @@ class InputStatistics:
         self._sums = {key: sums.to(self._device) for key, sums in state.items()}
 
     def _feature(self, name: str, place: int) -> Tensor:
-        shape, sums = self._shapes[name], self._sums[_layer_of(name)]
+        shape, sums = self._shapes[name], self._sums[layer_of(name)]
         if len(shape) < 2:  # the input of a bias
             return sums.new_ones(())
-        layer = self._layers[_layer_of(name)]
+        layer = self._layers[layer_of(name)]
         features = _features(layer)
         values = sums[place * features : (place + 1) * features] / sums[-1]
         if isinstance(layer, nn.Linear):
@@ -226,7 +228,3 @@ def _saved_input(output: Tensor, features: int) -> Optional[Tensor]:
 
 def _features(layer: nn.Module) -> int:
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-
-
-def _layer_of(name: str) -> str:
-    return name.rpartition(".")[0]

@@ -5,9 +5,10 @@ from typing import Any, Callable, Dict, Mapping, Optional, Set
 import torch
 from torch import Tensor, nn
 
-from .criterion import broken
+from .criterion import broken, widened
 from .inputs import InputStatistics
 from .measuring import ASKED, Measurement, Measuring
+from .scope import layer_of
 
 PATIENCE = 50  # updates in which a criterion must have measured every parameter
 
@@ -99,13 +100,13 @@ class Observer:
                     self.inputs.drop_update()
                 return
             # Of a layer that took no part, a data-parallel wrapper makes the gradients zero.
-            moved = {_layer_of(name) for name, value in largest.items() if value > 0}
-            took_part = {name for name in largest if _layer_of(name) in moved}
+            moved = {layer_of(name) for name, value in largest.items() if value > 0}
+            took_part = {name for name in largest if layer_of(name) in moved}
         if "optimizer" in self.asks:  # it has no state before its first step
             took_part = {name for name in took_part if states.get(name)}
         if self.inputs is not None:
             layers = self.inputs.end_update(all_reduce)
-            took_part = {name for name in took_part if _layer_of(name) in layers}
+            took_part = {name for name in took_part if layer_of(name) in layers}
         for name in weights:
             if name in took_part:
                 seen = self._seen(name, weights[name], gradients.get(name), states.get(name, {}))
@@ -119,8 +120,8 @@ class Observer:
     def _seen(self, name: str, weight: Tensor, gradient: Optional[Tensor], state) -> Measurement:
         asks = self.asks
         return Measurement(
-            weight=_widened(weight.detach()),
-            gradient=_widened(gradient.detach()) if "gradient" in asks else None,
+            weight=widened(weight.detach()),
+            gradient=widened(gradient.detach()) if "gradient" in asks else None,
             input_norm=self.inputs.norm(name) if self.inputs is not None else None,
             input_mean=self.inputs.mean(name) if self.inputs is not None else None,
             optimizer=state if "optimizer" in asks else {},
@@ -172,11 +173,3 @@ def _largest(gradients: Mapping[str, Optional[Tensor]]) -> Dict[str, float]:
     norms = [torch.linalg.vector_norm(g.float(), float("inf")) for g in present.values()]
     found = torch.stack(norms).nan_to_num(float("inf"), float("inf")).tolist()
     return dict(zip(present, found))
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _layer_of(name: str) -> str:
-    return name.rpartition(".")[0]

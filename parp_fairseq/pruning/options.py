@@ -153,6 +153,24 @@ def describe_untrained(
     return f"{message}: they are pruned, and the rest of them stays as it is"
 
 
+def require_gradients(
+    pruner: Pruner, chosen: str, untrained: Mapping[str, str], prefix: str = ""
+) -> None:
+    """Raise ValueError where gradients are asked for that ``untrained`` parameters do not have.
+
+    Args:
+        pruner: it has not started.
+        chosen: the criterion and the rule, for the message.
+        untrained, prefix: see :func:`describe_untrained`.
+    """
+    if "gradient" in pruner.observer.asks and untrained:
+        name, reason = next(iter(untrained.items()))
+        raise ValueError(
+            f"{chosen} needs the gradient of {name}, which is not trained ({reason}): train it, or "
+            f"choose a {prefix}prune_scope without it"
+        )
+
+
 def plain(value: Any) -> Any:
     """``value``, as text where it is a member of an enum."""
     return str(value) if isinstance(value, Enum) else value

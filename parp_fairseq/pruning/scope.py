@@ -156,9 +156,9 @@ def _entries(model: Model, family: Optional[Family] = None) -> Tuple[Family, Lis
     normalized = {
         layer
         for entry in entries
-        if entry.cause and re.fullmatch(family.normalized, layer := _layer(entry.canonical))
+        if entry.cause and re.fullmatch(family.normalized, layer := layer_of(entry.canonical))
     }
-    return family, [e._replace(normalized=_layer(e.canonical) in normalized) for e in entries]
+    return family, [e._replace(normalized=layer_of(e.canonical) in normalized) for e in entries]
 
 
 def _model_type(model: Model) -> Optional[str]:
@@ -226,10 +226,10 @@ def _require_weights_of(chosen: Iterable[_Entry]) -> None:
     """Raise ValueError where the bias of a layer is covered and its weight is not."""
     names = {entry.canonical for entry in chosen}
     for name in names:
-        if f"{_layer(name)}.weight" not in names:
+        if f"{layer_of(name)}.weight" not in names:
             raise ValueError(
-                f"the scope covers {name}, but the network has no {_layer(name)}.weight: expected "
-                "both to be parameters"
+                f"the scope covers {name}, but the network has no {layer_of(name)}.weight: "
+                "expected both to be parameters"
             )
 
 
@@ -311,7 +311,8 @@ def _warn_of_parts(coverage: Coverage, family: Family) -> None:
         )
 
 
-def _layer(name: str) -> str:
+def layer_of(name: str) -> str:
+    """The name of the layer that a parameter belongs to."""
     return name.rpartition(".")[0]
 
 

@@ -16,6 +16,7 @@ from parp_fairseq.pruning.options import (
     describe_untrained,
     plain,
     pruner_of,
+    require_gradients,
     require_ramp_ends,
     rule_of,
     schedule_of,
@@ -252,9 +253,4 @@ def _require_measurable(
             f"task.prune_criterion {chosen} measures the encoder while it trains: expected "
             f"model.freeze_finetune_updates=0, found {waits}"
         )
-    if "gradient" in asks and frozen:
-        name, reason = next(iter(frozen.items()))
-        raise ValueError(
-            f"task.prune_criterion {chosen} needs the gradient of {name}, which is not trained "
-            f"({reason}): train it, or choose a task.prune_scope without it"
-        )
+    require_gradients(pruner, f"task.prune_criterion {chosen}", frozen, "task.")

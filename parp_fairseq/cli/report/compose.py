@@ -134,7 +134,8 @@ def _rates(
         "Mean ± sample standard deviation over the seeds.",
         tables.error_rates(study, tables.word_rate(split)),
     ]
-    parts += [pictures[name] for name in ("error_rate",) if name in pictures]
+    if pictures:
+        parts.append(pictures["error_rate"])
     methods = {cell.method for cell in study.planned}
     if "dense" in methods and len(methods) > 1:
         parts += [
@@ -150,7 +151,8 @@ def _rates(
                 "much the difference depends on the speakers, and not on the seeds.",
                 differences,
             ]
-            parts += [pictures[name] for name in ("difference",) if name in pictures]
+            if pictures:
+                parts.append(pictures["difference"])
             characters = tables.with_intervals(intervals, split, "cer")
             if characters:
                 parts += ["And of the character error rate:", characters]

@@ -108,8 +108,8 @@ def write_page(results: Dict, folder: Path) -> None:
     """performance.md and performance.png in ``folder``."""
     files, tuned = results["files"], results["finetuning"]
     seconds = {task: sum(map(sum, runs["seconds"])) for task, runs in tuned.items()}
-    gpu = "gpu" in results and GPU.format(
-        name=results["gpu"], masks=masks_table(results["gpu_masks"])
+    gpu = "gpu_masks" in results and GPU.format(
+        name=results["machine"], masks=masks_table(results["gpu_masks"])
     )
     text = PAGE.format(
         machine=results["machine"],

@@ -1,7 +1,7 @@
 """All benchmarks: each figure a ratio against a named peer of the same run, in fresh processes.
 
-Writes performance.json, and from it performance.md and its picture; with --page from the JSON that
-is there, measuring nothing.
+Writes performance.json after each part, and at the end performance.md and its picture from it.
+--only measures some parts again and keeps the other figures; --page measures nothing.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict
 
 import selection
 import torch
@@ -32,6 +32,9 @@ GROWTH = {
     "1 G": (53, 1254),
 }
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+MACHINE = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+if torch.cuda.is_available():
+    MACHINE += f", {torch.cuda.get_device_name()}"
 
 
 def main() -> None:
@@ -40,34 +43,18 @@ def main() -> None:
     add("--repeats", type=int, default=5, help="of each but finetuning; default: %(default)s")
     add("--updates", type=int, default=105, help="of each finetuning; default: %(default)s")
     add("--out", type=Path, default=ROOT / "docs", help="folder to write; default: docs/")
+    add("--only", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     add("--page", action="store_true", help="write the page anew from performance.json")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "performance.json"
-    if not args.page:
-        path.write_text(json.dumps(everything(args.repeats, args.updates), indent=1) + "\n")
-    write_page(json.loads(path.read_text()), args.out)
+    results = json.loads(path.read_text()) if args.only or args.page else {}
+    for part in [] if args.page else args.only or PARTS:
+        results[part] = PARTS[part](args)
+        results["machine"] = MACHINE
+        path.write_text(json.dumps(results, indent=1) + "\n")
+    write_page(results, args.out)
     print((args.out / "performance.md").read_text())
-
-
-def everything(repeats: int, updates: int) -> Dict:
-    results = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}",
-        "masks": masks(repeats),
-        "growth": growth(repeats),
-        "sparsities": sparsities(repeats),
-        "files": measure(SELECTION, what="file_size", layers=12, width=768),
-        "finetuning": finetuning(updates),
-        "manifests": manifests.run(repeats),
-        "learned": learned_masks(repeats, updates),
-        "inference": inference(repeats),
-        "decoding": measure(str(HERE / "decoding.py"), utterances=1000),
-        "criteria": criteria(updates),
-    }
-    if torch.cuda.is_available():
-        results |= {"gpu": torch.cuda.get_device_name(), "gpu_masks": masks(repeats, "cuda")}
-    return results
 
 
 def selected(
@@ -162,6 +149,21 @@ def base_encoder_and_mini() -> Dict[str, str]:
     subprocess.run([sys.executable, *map(str, script)], check=True, stdout=subprocess.DEVNULL)
     return {"encoder": str(encoder), "data": str(data)}
 
+
+PARTS: Dict[str, Callable[[argparse.Namespace], Dict]] = {
+    "masks": lambda args: masks(args.repeats),
+    "growth": lambda args: growth(args.repeats),
+    "sparsities": lambda args: sparsities(args.repeats),
+    "files": lambda args: measure(SELECTION, what="file_size", layers=12, width=768),
+    "finetuning": lambda args: finetuning(args.updates),
+    "manifests": lambda args: manifests.run(args.repeats),
+    "learned": lambda args: learned_masks(args.repeats, args.updates),
+    "inference": lambda args: inference(args.repeats),
+    "decoding": lambda args: measure(str(HERE / "decoding.py"), utterances=1000),
+    "criteria": lambda args: criteria(args.updates),
+}
+if torch.cuda.is_available():
+    PARTS["gpu_masks"] = lambda args: masks(args.repeats, "cuda")
 
 if __name__ == "__main__":
     main()

@@ -52,7 +52,7 @@ each, in turns. Peer: stock `audio_finetuning` + `wav2vec_ctc`. PARP makes **{th
 times its updates a second.
 
 {finetuning}
-{criteria}{learned}{inference}{decoding}
+{criteria}{learned}{inference}{semi_structured}{decoding}
 ## Manifests
 
 Headers of 2000 FLAC files, and 500 MP3 clips at 48 kHz to FLAC at 16 kHz.
@@ -87,6 +87,14 @@ INFERENCE = """
 Batches of 4 clips of 5 s. Half of the channels of the feed-forward layers are pruned
 (`task.prune_pattern=ffn_channels`), and taken out by `parp shrink`. "Predicted" is the ratio of the
 multiply-adds. Zeros that are left in make nothing faster.
+
+{table}
+"""
+SEMI_STRUCTURED = """
+## 2:4 on a GPU
+
+Half precision, clips of 5 s. Both networks have the same 2:4 zeros; one keeps them as dense
+matrices, the other as `torch.sparse.to_sparse_semi_structured` makes them. Below 1, 2:4 is slower.
 
 {table}
 """
@@ -128,6 +136,9 @@ def write_page(results: Dict, folder: Path) -> None:
         criteria=criteria_section(results["criteria"]) if "criteria" in results else "",
         learned=learned_section(results["learned"]) if "learned" in results else "",
         inference=inference_section(results["inference"]) if "inference" in results else "",
+        semi_structured=semi_structured_section(results["semi_structured"])
+        if "semi_structured" in results
+        else "",
         decoding=decoding_section(results["decoding"]) if "decoding" in results else "",
         manifests=manifests.table(results["manifests"]),
     )
@@ -188,6 +199,19 @@ def inference_section(sizes: Dict[str, Dict]) -> str:
             ratios = (f"{gain:.2f}", f"{expected:.2f}", f"{found['bytes'] / 1e6:.0f}")
             rows.append((f"{size}: {name}", spread(found["seconds"]), *ratios, f"{share:.2f}"))
     return INFERENCE.format(table=table(headers, rows))
+
+
+def semi_structured_section(sizes: Dict[str, Dict]) -> str:
+    headers = ("", "batch", "dense, seconds", "2:4, seconds", "times as fast", "difference")
+    rows = []
+    for size, batches in sizes.items():
+        for batch, found in batches.items():
+            dense, sparse = found["seconds"].values()
+            gain = f"{median(dense) / median(sparse):.2f}"
+            rows.append(
+                (size, batch, spread(dense), spread(sparse), gain, f"{found['difference']:.1e}")
+            )
+    return SEMI_STRUCTURED.format(table=table(headers, rows))
 
 
 def decoding_section(found: Dict) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict
 
 import selection
+import semi_structured
 import torch
 from criteria import CONTENDERS
 from fresh import measure
@@ -128,6 +129,11 @@ def inference(repeats: int) -> Dict[str, Dict]:
     return {size: measure(script, size=size, repeats=repeats) for size in sizes}
 
 
+def sparse_inference(repeats: int) -> Dict[str, Dict]:
+    script = str(HERE / "semi_structured.py")
+    return {size: measure(script, size=size, repeats=repeats) for size in ("base", "large")}
+
+
 def criteria(updates: int) -> Dict[str, Dict]:
     """Updates of each criterion and rule, in turns, there and back."""
     arguments = dict(**base_encoder_and_mini(), updates=updates // 3)
@@ -164,6 +170,8 @@ PARTS: Dict[str, Callable[[argparse.Namespace], Dict]] = {
 }
 if torch.cuda.is_available():
     PARTS["gpu_masks"] = lambda args: masks(args.repeats, "cuda")
+if semi_structured.is_possible():
+    PARTS["semi_structured"] = lambda args: sparse_inference(args.repeats)
 
 if __name__ == "__main__":
     main()

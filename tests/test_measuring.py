@@ -258,7 +258,7 @@ def measure_on_rank(rank, rendezvous, folder, data, encoder):
 
     for choice in CHOICES:
         with pytest.MonkeyPatch.context() as monkeypatch:
-            require_equal(choice, 2 * INTERVAL, config, monkeypatch)
+            require_equal(choice, UPDATES, config, monkeypatch)
 
 
 @pytest.mark.slow

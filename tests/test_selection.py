@@ -141,7 +141,7 @@ def test_what_is_taken_out_of_long_and_of_strided_weights_comes_back():
 
 @pytest.mark.parametrize("decimals", [1, 4, None])
 @pytest.mark.parametrize(
-    "how", [{"PIECE": 7}, {"_COLLECTED": 0}, {"_SAMPLED": 1}, {"_SAMPLED": 400}]
+    "how", [{"PIECE": 7}, {"_COLLECTED": 0}, {"_STEPS": (1,)}, {"_STEPS": (400,), "_SAMPLED": 1}]
 )
 def test_the_way_it_is_found_changes_nothing(monkeypatch, how, decimals):
     """Small pieces; a bracket that holds too many; a sample of all, or of hardly any."""

@@ -127,6 +127,10 @@ def test_other_overrides_are_free():
         ({"overrides": ["task.ramp_updates=99999"]}, "ramp_updates is 99999"),
         ({"recipe": "librispeach"}, "recipe is 'librispeach': expected one of commonvoice_xlsr53"),
         ({"imp_rounds": [0.1, 0.3]}, "imp_rounds is .*: expected all of sparsities, also .0.5."),
+        (
+            {"sparsities_by_method": {"s3_router": [0.1]}},
+            "sparsities_by_method has s3_router, which is not one of methods",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_when_it_is_planned(change, message):
@@ -232,6 +236,18 @@ def test_learned_masks_and_bitfit_are_planned():
     assert found["s3_router", 0.3].chain == [found["s3_router", 0.3]]
     assert found["bitfit", 0.0].options == ["+method=bitfit", "common.seed=1"]
     assert "task.sparsity=0.3" in found["s3_router", 0.3].options
+
+
+def test_a_method_may_have_sparsities_of_its_own():
+    runs = planned(
+        methods=["dense", "mpi", "imp", "s3_router"],
+        sparsities_by_method={"s3_router": [0.05], "imp": [0.2, 0.4]},
+        seeds=[1],
+    )
+    assert [(run.method, run.sparsity) for run in runs] == [
+        ("dense", 0.0), ("mpi", 0.3), ("mpi", 0.5), ("imp", 0.2), ("imp", 0.4), ("s3_router", 0.05)
+    ]  # fmt: skip
+    assert [run.sparsity for run in runs[4].chain] == [0.0, 0.2, 0.4]
 
 
 MINE = {"mine": {"task.prune_rule": "mine", "task.adjust": True}}

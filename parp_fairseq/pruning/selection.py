@@ -16,7 +16,10 @@ from torch import Tensor
 from . import bits
 from .criterion import Criterion, broken, not_finite, scores_of
 
-_SAMPLED = 257  # the sample holds every 257th score; a prime number, so that it meets all columns
+# The sample holds every n-th score, n being a prime number, so that it meets all columns. It has at
+# least 16,384 scores where there are as many: of fewer, the bracket would be wide.
+_STEPS = (257, 131, 67, 37, 17, 7, 3, 1)
+_SAMPLED = 1 << 14
 _COLLECTED = 1 << 16  # most scores of one weight inside the bracket, or 1/32 of the weight
 _BINS = 1 << 16
 
@@ -53,7 +56,8 @@ def keep_all_but_lowest(
         raise ValueError(f"cannot prune {num_pruned} of {total} weights")
     if num_pruned == 0:
         return ((name, torch.ones_like(w, dtype=torch.bool)) for name, w in weights.items())
-    sample = _sample(weights, criterion)
+    step = next((step for step in _STEPS if total >= step * _SAMPLED), 1)
+    sample = _sample(weights, criterion, step)
     width = _DOUBLE if any(s.dtype == torch.float64 for s in sample) else _SINGLE
     low, high = _bracket(sample, width, num_pruned / total)
     looks = _look(weights, criterion, width, low, high)
@@ -65,26 +69,28 @@ def keep_all_but_lowest(
 
 
 @torch.no_grad()
-def _sample(weights: Mapping[str, Tensor], criterion: Criterion) -> List[Tensor]:
-    """About one of every ``_SAMPLED`` scores, on the CPU."""
+def _sample(weights: Mapping[str, Tensor], criterion: Criterion, step: int) -> List[Tensor]:
+    """About one of every ``step`` scores, on the CPU."""
     parts = []
     for name, weight in weights.items():
         if hasattr(criterion, "sample"):
-            parts.append(criterion.sample(name, weight, _SAMPLED).cpu())
+            parts.append(criterion.sample(name, weight, step).cpu())
             continue
         start = 0
         for scores in scores_of(criterion, name, weight):
-            parts.append(scores[-start % _SAMPLED :: _SAMPLED].cpu().clone())
+            parts.append(scores[-start % step :: step].cpu().clone())
             start += len(scores)
     return parts
 
 
 def _bracket(sample: List[Tensor], width: _Width, share: float) -> Tuple[int, int]:
     """Keys that enclose the quantile ``share`` of all scores in all but 1 of 10,000 cases."""
-    ordered = _ordered(torch.cat([part.to(width.score) for part in sample]), width).sort().values
-    last, rank = ordered.numel() - 1, ordered.numel() * share
+    keys = _ordered(torch.cat([part.to(width.score) for part in sample]), width).numpy()
+    last, rank = len(keys) - 1, len(keys) * share
     spread = 4 * (rank * (1 - share)) ** 0.5 + 2
-    return int(ordered[max(0, int(rank - spread))]), int(ordered[min(last, int(rank + spread))])
+    ends = max(0, int(rank - spread)), min(last, int(rank + spread))
+    parted = np.partition(keys, ends)
+    return int(parted[ends[0]]), int(parted[ends[1]])
 
 
 class _Look(NamedTuple):

@@ -67,9 +67,14 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
     Raises:
         ValueError: a run that cannot succeed.
     """
-    rounds = study.get("imp_rounds") or study["sparsities"]
-    missed = sorted(set(study["sparsities"]) - set(rounds))
-    if missed and "imp" in study["methods"]:
+    of_method = study.get("sparsities_by_method") or {}
+    unknown = sorted(set(of_method) - set(study["methods"]))
+    if unknown:
+        raise ValueError(f"sparsities_by_method has {unknown[0]}, which is not one of methods")
+    sparsities = {method: of_method.get(method, study["sparsities"]) for method in study["methods"]}
+    rounds = study.get("imp_rounds") or sparsities.get("imp", [])
+    missed = sorted(set(sparsities.get("imp", [])) - set(rounds))
+    if missed:
         raise ValueError(f"imp_rounds is {rounds}: expected all of sparsities, also {missed}")
     of_all = [study.get(key) for key in _OF_ALL]
     settings = {method: digest(config[method], version, *of_all) for method in config}
@@ -84,7 +89,7 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
             if method == "dense":
                 runs.append(dense)
             elif method == "imp":
-                runs += [imp[sparsity] for sparsity in study["sparsities"]]
+                runs += [imp[sparsity] for sparsity in sparsities["imp"]]
             elif config[method]["task"]["sparsity"] == 0:
                 runs.append(Run(method, 0.0, seed, settings[method], preset=own.get(method)))
             else:
@@ -93,7 +98,7 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
                 weights_from = dense if starts_finetuned else None
                 runs += [
                     Run(method, s, seed, settings[method], mask_from, weights_from, own.get(method))
-                    for s in study["sparsities"]
+                    for s in sparsities[method]
                 ]
     for link in dict.fromkeys(link for run in runs for link in run.chain):
         if link.sparsity:

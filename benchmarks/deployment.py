@@ -1,0 +1,282 @@
+"""Deployment: what each way of storing and running a subnetwork costs, and its error rate.
+
+    python benchmarks/deployment.py free-spoken-digit-dataset/recordings
+
+Trains the study recipes/study/deployment.yaml where that has not been done, and measures its
+models: dense, half of the weights zero, 2:4, half of the channels zero, shrunk, packed; each as it
+is and with dynamic int8 quantisation of the linear layers, each in a process of its own.
+Beside them stand networks in the size of wav2vec 2.0 base with random weights, which have no error
+rate. Writes the table in docs/deployment.md, docs/deployment.json and docs/deployment.png.
+"""
+
+import argparse
+import gzip
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from itertools import product
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Dict, List, Optional, Tuple
+
+import editdistance
+import matplotlib
+import safetensors.torch
+import torch
+from fresh import measure, peak_gb
+from inference import make
+from omegaconf import OmegaConf
+from page import table
+from tqdm import tqdm
+
+from parp_fairseq.cli.files.packing import read_weights, settings_of
+from parp_fairseq.cli.files.shrinkable import shrunk_state
+from parp_fairseq.pruning import Mask, magnitude, parse_pattern, prunable_parameters
+from parp_fairseq.pruning.pack import Pack
+from parp_fairseq.transcription import Transcriber
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "recipes" / "study"
+# The way -> the study's method, and the pattern that base is pruned by.
+TRAINED = {
+    "dense": ("dense", None),
+    "half of the weights zero": ("parp", "global"),
+    "2:4": ("parp_2_4", "2:4"),
+    "half of the channels zero": ("parp_channels", "ffn_channels"),
+}
+ZEROS, CHANNELS = "half of the weights zero", "half of the channels zero"
+PACKED, SHRUNK = "the same, packed", "the same, shrunk"
+WAYS = ("dense", ZEROS, PACKED, "2:4", CHANNELS, SHRUNK)
+BEGIN, END = "<!-- made by benchmarks/deployment.py -->\n", "<!-- end -->\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("recordings", type=Path, help="of the Free Spoken Digit Dataset, release v1.0.10")
+    add("--runs", type=Path, default=ROOT / "runs" / "deployment", help="default: %(default)s")
+    add("--cores", type=int, default=os.cpu_count(), help="for the trainings; default: all")
+    add("--repeats", type=int, default=3, help="of each time; default: %(default)s")
+    add("--out", type=Path, default=ROOT / "docs", help="folder of deployment.md; default: docs/")
+    args = parser.parse_args()
+    train(args.recordings, args.runs, args.cores)
+    results = measured(args.runs, args.repeats)
+    (args.out / "deployment.json").write_text(json.dumps(results, indent=1) + "\n")
+    picture(results, args.out / "deployment.png")
+    write_table(results, args.out / "deployment.md")
+
+
+def train(recordings: Path, runs: Path, cores: int) -> None:
+    program = Path(sys.executable).with_name("snakemake")
+    command = [program, "-s", STUDY / "Snakefile", "--configfile", STUDY / "deployment.yaml"]
+    command += ["-d", runs, "-j", cores, "--config", f"source={recordings.resolve()}"]
+    if subprocess.run(list(map(str, command))).returncode:
+        sys.exit("the study did not end: see the message above")
+
+
+def measured(runs: Path, repeats: int) -> Dict:
+    """What was found of each way, with floats and with int8, in both sizes."""
+    models = runs / "models"
+    models.mkdir(exist_ok=True)
+    plan = json.loads((runs / "plan.json").read_text())["runs"]
+    seeds = sorted({run["seed"] for run in plan})
+    digits = {
+        seed: checkpoints(
+            {
+                way: runs / "runs" / run["name"] / "model.pt"
+                for way, (method, _) in TRAINED.items()
+                for run in plan
+                if (run["method"], run["seed"]) == (method, seed)
+            },
+            ROOT / "manifests" / "mini" / "encoder.pt",
+            models / f"seed{seed}",
+        )
+        for seed in seeds
+    }
+    base = base_checkpoints(digits[seeds[0]]["dense"], models / "base")
+    split = str(runs / "data" / "test")
+    found: Dict[str, Dict] = {}
+    for way, int8 in tqdm(list(product(WAYS, (False, True))), desc="ways"):
+        if way == PACKED and int8:
+            continue  # unpacked, it is the network that was packed
+        of = dict(int8=int8, split=split, repeats=repeats)
+        scored = [run_one(digits[seed], way, **of) for seed in seeds]
+        found[way + (" + int8" if int8 else "")] = {
+            "base": run_one(base, way, **of, utterances=20),
+            "digits": scored[0] | {"wer": [found["wer"] for found in scored]},
+        }
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return {"machine": machine, "ways": found}
+
+
+def run_one(files: Dict[str, Path], way: str, **options) -> Dict:
+    if way == PACKED:
+        stored = files[PACKED].read_bytes()
+        size = {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
+        return measure(__file__, checkpoint=str(files[ZEROS]), **options) | size
+    return measure(__file__, checkpoint=str(files[way]), **options)
+
+
+def checkpoints(trained: Dict[str, Path], encoder: Path, folder: Path) -> Dict[str, Path]:
+    """The file of each way, from those that were trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    small, pack = folder / "shrunk.pt", folder / "pack.safetensors"
+    torch.save(shrunk_state(read_weights(trained[CHANNELS]).state)[0], small)
+    checkpoint = read_weights(trained[ZEROS])
+    base = read_weights(encoder).state["model"]
+    Pack.of(checkpoint.state["model"], base, settings_of(checkpoint, encoder)).save(pack)
+    return {**trained, SHRUNK: small, PACKED: pack}
+
+
+def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
+    """The ways in the size of base, with random weights and the dictionary of ``dense``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    state = read_weights(dense).state
+    network = make("base")
+    network.remove_pretraining_modules()
+    before = network.state_dict()
+    plain = OmegaConf.to_container(network.cfg, enum_to_str=True).items()
+    settings = {key: value for key, value in plain if not str(value).startswith("${")}
+    state["cfg"]["model"]["w2v_args"]["model"].update(settings)
+    symbols = len(state["model"]["w2v_encoder.proj.bias"])
+    encoder = folder / "encoder.pt"
+    torch.save({"cfg": state["cfg"]["model"]["w2v_args"], "model": before}, encoder)
+    trained = {}
+    for way, (_, pattern) in TRAINED.items():
+        # Finetuned: every weight that trains is another one.
+        weights = {
+            f"w2v_encoder.w2v_model.{name}": weight
+            if name.startswith("feature_extractor")
+            else weight * 1.01
+            for name, weight in before.items()
+        }
+        weights["w2v_encoder.proj.weight"] = torch.randn(symbols, 768)
+        weights["w2v_encoder.proj.bias"] = torch.zeros(symbols)
+        if pattern:
+            chosen = parse_pattern(pattern)
+            pruned = chosen.covered(prunable_parameters(weights))
+            Mask(chosen(pruned, magnitude, 0.5)).apply_(pruned)
+        trained[way] = folder / f"{way.replace(':', '_').replace(' ', '_')}.pt"
+        torch.save({**state, "model": weights}, trained[way])
+    return checkpoints(trained, encoder, folder)
+
+
+def measure_one(
+    checkpoint: str, int8: bool, split: str, repeats: int, utterances: Optional[int] = None
+) -> Dict:
+    """Size, speed, memory and error rate of one model on the recordings of a split, one by one."""
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    transcriber = Transcriber.load(checkpoint, cpu=True)
+    if int8:
+        quantise(transcriber.network)
+    folder, *lines = Path(f"{split}.tsv").read_text().splitlines()
+    files = [Path(folder) / line.split("\t")[0] for line in lines][:utterances]
+    spoken = Path(f"{split}.ltr").read_text().splitlines()[:utterances]
+    references = [line.replace(" ", "").replace("|", " ").split() for line in spoken]
+    transcriber.transcribe(files[0])  # allocates
+    factors, texts = [], []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        texts = [transcriber.transcribe(file) for file in files]
+        factors.append((time.perf_counter() - start) / sum(text.seconds for text in texts))
+    pairs = zip(texts, references)
+    errors = sum(editdistance.eval(text.text.split(), words) for text, words in pairs)
+    return {
+        "factors": factors,
+        "gb": peak_gb(),  # before the file of the weights is made
+        "wer": 100 * errors / sum(map(len, references)),
+        **stored_size(transcriber.network, int8),
+    }
+
+
+def quantise(network: torch.nn.Module) -> None:
+    """Dynamic int8 quantisation of the linear layers, in place."""
+    for module in network.modules():
+        # Only then does the attention of fairseq call its projections; else it takes their weights.
+        if hasattr(module, "skip_embed_dim_check"):
+            module.skip_embed_dim_check = True
+    torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, torch.qint8, inplace=True)
+
+
+def stored_size(network: torch.nn.Module, int8: bool) -> Dict[str, int]:
+    """Bytes of the weights in a file, plain and compressed."""
+    weights = network.state_dict()
+    if int8:  # safetensors has no quantised tensors
+        file = io.BytesIO()
+        torch.save(weights, file)
+        stored = file.getvalue()
+    else:
+        stored = safetensors.torch.save({name: w.contiguous() for name, w in weights.items()})
+    return {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
+
+
+def write_table(results: Dict, page: Path) -> None:
+    """Replace the table in a page, between its two comments."""
+    headers = (
+        "",
+        "base: MB",
+        "gzip",
+        "peak GB",
+        "RTF",
+        "digits: MB",
+        "gzip",
+        "peak GB",
+        "RTF",
+        "WER",
+    )
+    rows = []
+    for way, sizes in results["ways"].items():
+        cells = [way]
+        for found in sizes.values():
+            cells += [f"{found['bytes'] / 1e6:.1f}", f"{found['gzip'] / 1e6:.1f}"]
+            cells += [f"{found['gb']:.2f}", f"{median(found['factors']):.4f}"]
+        rows.append((*cells, "{:.1f} ± {:.1f}".format(*spread(sizes["digits"]["wer"]))))
+    before, _, rest = page.read_text().partition(BEGIN)
+    made = f"{BEGIN}{table(headers, rows)}\n\nMachine: {results['machine']}.\n{END}"
+    page.write_text(before + made + rest.partition(END)[2])
+
+
+def spread(values: List[float]) -> Tuple[float, float]:
+    """Mean and sample standard deviation."""
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def picture(results: Dict, path: Path) -> None:
+    ways = results["ways"]
+    places = range(len(ways))
+    colours = ["tab:orange" if "int8" in way else "tab:blue" for way in ways]
+    base = [sizes["base"] for sizes in ways.values()]
+    errors = [spread(sizes["digits"]["wer"]) for sizes in ways.values()]
+    panels = {
+        "MB on disk, base": ([found["bytes"] / 1e6 for found in base], None),
+        "real-time factor, base": ([median(found["factors"]) for found in base], None),
+        "WER in %, digit strings": ([e[0] for e in errors], [e[1] for e in errors]),
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), sharey=True, layout="constrained")
+    for axis, (title, (values, bars)) in zip(axes, panels.items()):
+        axis.barh(places, values, xerr=bars, color=colours, ecolor="0.3")
+        axis.set_title(title, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(places, ways)
+    axes[0].invert_yaxis()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    if "--measure" in sys.argv:
+        print(json.dumps(measure_one(**json.loads(sys.argv[2]))))
+    else:
+        main()

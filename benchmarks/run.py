@@ -108,11 +108,12 @@ def finetuning(updates: int) -> Dict[str, Dict]:
 def learned_masks(repeats: int, updates: int) -> Dict[str, Dict]:
     """Updates in turns; the selection among the weights of base; the bytes of ten languages."""
     script, arguments = str(HERE / "learned.py"), base_encoder_and_mini()
-    names = ("dense, stock", "learned mask", "sorted in each forward")
+    # The peer that sorts takes half a minute for an update.
+    counts = {"dense, stock": updates // 5, "learned mask": updates // 5}
+    counts["sorted in each forward"] = updates // 20
     found: Dict[str, Dict] = {}
-    for name in tqdm((*names, *reversed(names)), desc="learned masks"):
-        # A fifth of the updates: the peer that sorts takes minutes for ten of them.
-        run = measure(script, what="update", contender=name, updates=updates // 5, **arguments)
+    for name in tqdm((*counts, *reversed(counts)), desc="learned masks"):
+        run = measure(script, what="update", contender=name, updates=counts[name], **arguments)
         for key, value in run.items():
             found.setdefault(name, {}).setdefault(key, []).append(value)
     layers, width = selection.SHAPES["base"]
@@ -136,7 +137,7 @@ def sparse_inference(repeats: int) -> Dict[str, Dict]:
 
 def criteria(updates: int) -> Dict[str, Dict]:
     """Updates of each criterion and rule, in turns, there and back."""
-    arguments = dict(**base_encoder_and_mini(), updates=updates // 3)
+    arguments = dict(**base_encoder_and_mini(), updates=updates // 5)
     names, found = list(CONTENDERS), {}
     for name in tqdm((*names, *reversed(names)), desc="criteria"):
         run = measure(str(HERE / "criteria.py"), contender=name, **arguments)

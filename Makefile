@@ -48,13 +48,14 @@ ifneq ($(WANTED),$(MADE))
 .PHONY: $(VENV)/.dependencies
 endif
 
+# Python compiles modules when they are first imported; pip would compile all 17,000, one by one.
 # pip from 24.1 on refuses the metadata of omegaconf 2.0, which fairseq 0.12.2 needs below Python 3.11.
 $(VENV)/.dependencies: constraints.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "parp_fairseq needs Python 3.10 to 3.12, found $(WANTED): make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet "pip<24.1" "setuptools>=64" wheel
-	$(BIN)/pip install --constraint constraints.txt torch
-	$(BIN)/pip install --constraint constraints.txt --no-build-isolation ".[$(EXTRAS)]"
+	$(BIN)/pip install --no-compile --constraint constraints.txt torch
+	$(BIN)/pip install --no-compile --constraint constraints.txt --no-build-isolation ".[$(EXTRAS)]"
 	echo $(WANTED) > $(VENV)/.python
 	touch $@
 

@@ -27,7 +27,8 @@ weights, in a second process; of a finetuning, the most that its process held.
 
 Base and large are the prunable weights of wav2vec 2.0: 85.0 and 302.2 million. "mask" makes one,
 "mask, applied" zeroes the weights too; "eval() and train()" goes to the subnetwork and back to all
-weights, two passes. Peers: `torch.nn.utils.prune.global_unstructured`, with which the paper's code
+weights, two passes; "fixed mask, enforced" is what MPI, OMP and IMP do after each update: it zeroes
+again what has moved. Peers: `torch.nn.utils.prune.global_unstructured`, with which the paper's code
 prunes; all magnitudes joined and cut by `kthvalue`; and the bare pass `p.mul_(p.abs() > t)`, which
 knows its threshold.
 

@@ -6,12 +6,15 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from composing import remember_configs
 from fairseq_runs import write_corpus, write_encoder
 
 import parp_fairseq.tasks.parp
 
 if find_spec("transformers") is not None:
     import parp_fairseq.huggingface  # noqa: F401  (hides a broken torchaudio from transformers)
+
+remember_configs()
 
 # Here and in the processes that tests start. The networks are tiny, and more threads only wait.
 torch.set_num_threads(1)

@@ -150,13 +150,13 @@ def training_config(
         line.append("--" + name.replace("_", "-"))
         if value is not True:
             line.append(str(value))
-    cfg = _parse(options.get_training_parser(), line)
+    cfg = parse(options.get_training_parser(), line)
     for switch, value in (precision or {}).items():  # on the command line --bf16 means a TPU
         cfg.common[switch] = value
     return cfg
 
 
-def _parse(parser, line: List[str]):
+def parse(parser, line: List[str]):
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, line))
 
 
@@ -220,6 +220,6 @@ def transcribe(data: Path, checkpoint: Path, output: Path, **changes) -> List[st
             line.append("--" + name.replace("_", "-"))
             line += [] if value is True else [str(value)]
     shutil.rmtree(output, ignore_errors=True)
-    cfg = _parse(options.get_generation_parser(default_task="parp"), line)
+    cfg = parse(options.get_generation_parser(default_task="parp"), line)
     generate.main(cfg)
     return (output / f"generate-{arguments['gen_subset']}.txt").read_text().splitlines()

@@ -337,7 +337,6 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     [
         ({"sparsity": [0.5]}, r"'sparsity' was unexpected"),
         ({"sparsities": [1.5]}, r"\$\.sparsities\[0\]: 1\.5 is greater than or equal to the max"),
-        ({"methods": ["magic"]}, r"methods: 'magic' is not one of bitfit, dense, .*`presets`"),
         ({"overrides": ["common.seed=7"]}, r"'common\.seed=7' changes common\.seed"),
         ({"encoder": "/no/encoder.pt"}, r"encoder is /no/encoder\.pt, which does not exist"),
         ({"prepare": "x {source}", "source": "/no"}, r"source is /no, which does not exist"),

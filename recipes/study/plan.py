@@ -89,7 +89,9 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
                 runs.append(Run(method, 0.0, seed, settings[method], preset=own.get(method)))
             else:
                 mask_from = dense if method == "omp" else None
-                starts_finetuned = config[method]["checkpoint"].get("finetune_from_model")
+                origin = config[method]["checkpoint"].get("finetune_from_model")
+                # A recipe for text has ??? there, which stands for the encoder.
+                starts_finetuned = origin not in (None, "???")
                 weights_from = dense if starts_finetuned else None
                 runs += [
                     Run(method, s, seed, settings[method], mask_from, weights_from, own.get(method))

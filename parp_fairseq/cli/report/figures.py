@@ -83,7 +83,7 @@ def draw_differences(
         axes.set_ylabel(f"difference in {study.error} on {split}, points")
         at = next(iter(intervals.values()))
         what = "bands" if len(study.sparsities) > _MANY else "bars"
-        note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} speakers"
+        note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} {study.drawn}"
         figure.supxlabel(note + _side_by_side(study), fontsize=6, color="0.3")
         _legend(figure, [axes])
 

@@ -39,16 +39,8 @@ def classified(sentences, tmp_path_factory):  # noqa: F811
 
 
 def run_classify(data, model, output, size):
-    arguments = [
-        "classify.py",
-        data,
-        "--path",
-        model,
-        "--gen-subset",
-        "valid",
-        "--batch-size",
-        size,
-    ]
+    arguments = ["classify.py", data, "--path", model, "--gen-subset", "valid"]
+    arguments += ["--batch-size", size]
     with pytest.MonkeyPatch.context() as patch, output.open("w") as file:
         patch.setattr(sys, "argv", [str(one) for one in arguments])
         patch.setattr(sys, "stdout", file)
@@ -127,9 +119,8 @@ def test_the_log_of_a_classifier(tmp_path):
     log = tmp_path / "hydra_train.log"
     stats = {"num_updates": "20", "loss": "0.9", "nll_loss": "0.1", "accuracy": "60"}
     valid = {"valid_num_updates": "20", "valid_accuracy": "87.5"}
-    log.write_text(
-        f"[2026][train_inner][INFO] - {json.dumps(stats)}\n[2026][valid][INFO] - {json.dumps(valid)}\n"
-    )
+    lines = [("train_inner", stats), ("valid", valid)]
+    log.write_text("".join(f"[2026][{at}][INFO] - {json.dumps(of)}\n" for at, of in lines))
     assert (read_log(log).loss, read_log(log).valid) == ({20: 0.9}, {20: 12.5})
 
 
@@ -191,10 +182,7 @@ def test_a_study_of_pairs_from_tables_to_a_report(tmp_path):
     encoder = tmp_path / "tiny encoder"
     bert = [sys.executable, REPOSITORY / "manifests" / "bert.py", write_bert(tmp_path / "bert")]
     subprocess.run([*bert, encoder], check=True)
-    prepare = (
-        REPOSITORY / "manifests" / "glue.py",
-        "{source} {data} --encoder {encoder} --valid 9",
-    )
+    script = REPOSITORY / "manifests" / "glue.py"
     sizes = {option: SIZES[key] for option, key in (
         ("encoder_layers", "num_hidden_layers"), ("encoder_embed_dim", "hidden_size"),
         ("encoder_ffn_embed_dim", "intermediate_size"),
@@ -204,7 +192,7 @@ def test_a_study_of_pairs_from_tables_to_a_report(tmp_path):
         "recipe": "sst2",
         "encoder": str(encoder / "encoder.pt"),
         "data": "data",
-        "prepare": f"python {prepare[0]} {prepare[1]}",
+        "prepare": f"python {script} {{source}} {{data}} --encoder {{encoder}} --valid 9",
         "source": str(write_tables(tmp_path / "tables", pairs=True)),
         "pairs": True,
         "methods": ["dense", "omp", "parp"],

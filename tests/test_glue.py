@@ -210,7 +210,7 @@ def test_sentences_that_are_there_twice_are_left_out():
         ("dev", "sentence\tlabel\nx\t-1\n", [], r"dev\.tsv: class '-1', expected .*, 0, 1"),
         ("dev", None, [], r"dev\.tsv: not found"),
         (None, None, ["--valid", "60"], r"--valid 60: expected no more examples than there are"),
-        (None, None, ["--sentences", "59"], r"--sentences 59: expected no more examples than"),
+        (None, None, ["--sentences", "60"], r"--sentences 60: expected no more examples than"),
         (None, None, ["--columns", "text,label"], r"line 1: .*expected text, label"),
         ("train", f"sentence\tlabel\n{'good ' * 600}\t1\nx\t0\n", [], r"602 pieces in 'good good"),
         (None, None, ["--encoder", "/no"], r"/dict\.txt: not found"),

@@ -18,6 +18,7 @@ from test_text_task import config, sentences  # noqa: F401  (a fixture)
 from parp_fairseq.cli import main as parp
 from parp_fairseq.cli.report.logs import read_log
 from parp_fairseq.cli.report.scores import read_score
+from parp_fairseq.pruning import Mask
 
 REPOSITORY = Path(__file__).parents[1]
 STUDY = REPOSITORY / "recipes" / "study"
@@ -82,6 +83,9 @@ def test_a_report_of_classes(tmp_path):
     """The error rate has its name, and each sentence is drawn as a speaker would be."""
     study = make_study(tmp_path)
     for run in (study / "runs").iterdir():
+        mask = Mask.load(run / "mask.safetensors")
+        renamed = {n.replace("encoder.", "encoder.sentence_encoder."): mask[n] for n in mask}
+        Mask(renamed).save(run / "mask.safetensors")
         wrong = 3 if run.name.startswith("dense") else 1
         for split in ("valid", "test"):
             lines = []
@@ -109,6 +113,8 @@ def test_a_report_of_classes(tmp_path):
     assert {(row["measure"], row["speakers"], row["difference"]) for row in rows} == {
         ("error_rate", "8", "-25.0000")
     }
+    with (study / "report" / "layers.csv").open() as file:
+        assert {row["part"] for row in csv.DictReader(file)} == {"0", "1", "k_proj", "fc1"}
     # Two of eight sentences differ, and a bootstrap draws from 0 to 5 of them in 95 of 100 cases.
     assert {(row["low"], row["high"]) for row in rows} == {("-62.5000", "0.0000")}
 

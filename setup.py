@@ -46,7 +46,8 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "data": ["regex>=2023.8.8", "soxr>=0.3"],
+        # tokenizers for manifests/bert.py and manifests/glue.py.
+        "data": ["regex>=2023.8.8", "soxr>=0.3", "tokenizers>=0.20"],
         # k-means of manifests/unlabelled.py --targets; it brings scipy along.
         "pretrain": ["scikit-learn>=1.3", "soxr>=0.3"],
         # espeakng-loader brings espeak-ng along, which is under the GPL, as phonemizer is.

@@ -333,6 +333,14 @@ def test_multiply_adds_are_those_of_wav2vec2_base():
     assert count_cost(state).multiply_adds is None
 
 
+def test_tied_weights_count_once():
+    """As the embedding and the output layer of RoBERTa."""
+    words, one = torch.ones(5, 2), torch.ones(5, 2)
+    words[0] = 0
+    cost = count_cost({"model": {"embed.weight": words, "fc1.weight": one, "head.weight": words}})
+    assert (cost.parameters, cost.nonzero) == (20, 18)
+
+
 def test_info_takes_the_scope_that_a_checkpoint_was_trained_with(encoder, tmp_path, capsys):
     state = load(encoder)
     options = {"prune_scope": "all", "prune_bias": True, "prune_pattern": "2:4"}

@@ -55,6 +55,7 @@ OTHERS = {
 ROWS |= {name: ROWS[same] for name, same in OTHERS.items()}
 TINY = {"fsdd", "mini"}
 ALL = sorted({*ROWS, *TINY})
+TEXT = {"sentence_prediction": 2, "sst2": None}  # recipe -> its separator_token
 EACH_KIND = {"librispeech_1h_large", "librispeech_10m_hubert_base", "commonvoice_xlsr53", "fsdd"}
 NORMALIZED = {"commonvoice_xlsr53", "librispeech_10m_data2vec_base", *TINY}
 NORMALIZED |= {name for name in ROWS if "large" in name}
@@ -152,8 +153,7 @@ def expected_task(recipe: str, method: Optional[str]) -> dict[str, Any]:
 
 
 def test_recipes_and_methods_are_those_of_the_tables() -> None:
-    text = {"sentence_prediction"}  # tests/test_text_task.py
-    assert {path.stem for path in RECIPES.glob("*.yaml")} == {*ALL, *text}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == {*ALL, *TEXT}
     assert {path.stem for path in (RECIPES / "method").glob("*.yaml")} == set(METHODS)
 
 
@@ -312,7 +312,21 @@ def test_the_command_line_wins(recipe: str, method: Optional[str]) -> None:
     assert cfg["optimization"]["lr"] == [0.1]
 
 
-@pytest.mark.parametrize("recipe", ALL)
+@pytest.mark.parametrize("recipe", TEXT)
+def test_recipes_for_text_have_the_options_of_pruning(recipe: str) -> None:
+    for method in (None, "omp", "parp_p"):
+        task = composed(recipe, *([f"+method={method}"] if method else []))["task"]
+        interval = {"prune_interval": task["prune_interval"], "prune_interval_epochs": None}
+        expected = {**TASK_DEFAULTS, **interval, **METHODS.get(method, {}), "method": method}
+        assert {name: task[name] for name in expected} == expected
+        assert task["separator_token"] == TEXT[recipe]
+        assert task["data"] == "???"
+    # A bare ??? would be null in fairseq, and the training would start from random weights.
+    origin = composed(recipe)["checkpoint"]["finetune_from_model"]
+    assert origin == "??? (give checkpoint.finetune_from_model=ENCODER)"
+
+
+@pytest.mark.parametrize("recipe", [*ALL, *TEXT])
 def test_no_group_overrules_its_recipe(recipe: str) -> None:
     """Hydra 1.0 knows no way to merge a recipe after the groups of its defaults list."""
     own = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())

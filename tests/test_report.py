@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from parp_fairseq.cli import main as parp
-from parp_fairseq.cli.report.figures import _LOOKS
+from parp_fairseq.cli.report.figures import _LOOKS, draw_layers
+from parp_fairseq.cli.report.masks import MasksAtSparsity
 from parp_fairseq.cli.report.runs import TITLES
 from parp_fairseq.pruning import magnitude_mask
 
@@ -484,6 +485,13 @@ def test_sparsity_of_layers_and_projections(reported):
         shares = [np.mean([~mask[name].numpy() for name in names]) for mask in masks]
         assert found.pop(part) == pytest.approx(np.mean(shares), abs=1e-6)
     assert not found
+
+
+def test_masks_without_projections_are_drawn(tmp_path):
+    """Such as those of a study of the feature extractor."""
+    at = MasksAtSparsity(0.5, ["parp"], [[None]], {"parp": {}}, {"parp": {"other": [0.5]}})
+    draw_layers(tmp_path / "layers.png", at)
+    assert (tmp_path / "layers.png").stat().st_size > 1000
 
 
 def test_revived_over_time(reported):

@@ -94,8 +94,12 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
                 runs.append(Run(method, 0.0, seed, settings[method], preset=own.get(method)))
             else:
                 mask_from = dense if method == "omp" else None
-                starts_finetuned = config[method]["checkpoint"].get("finetune_from_model")
-                weights_from = dense if starts_finetuned else None
+                # In recipes for text this option is the encoder. S3-Router-P has another value.
+                origin, usual = (
+                    config[one]["checkpoint"].get("finetune_from_model")
+                    for one in (method, "dense")
+                )
+                weights_from = dense if origin != usual else None
                 runs += [
                     Run(method, s, seed, settings[method], mask_from, weights_from, own.get(method))
                     for s in sparsities[method]

@@ -7,6 +7,8 @@ from typing import Any, List, Mapping, Optional, Tuple
 
 from torch import Tensor
 
+from parp_fairseq.pruning.weights import overlapping
+
 # Used in pre-training only; an evaluation never multiplies with these.
 _UNUSED = re.compile(
     r"(^|\.)(quantizer|project_q|final_proj|target_glu|label_embs_concat|mask_emb)\b"
@@ -19,7 +21,7 @@ class Cost:
     """Counts over a whole model.
 
     Attributes:
-        parameters: all of them, pruned or not.
+        parameters: all of them, pruned or not. Tied weights count once.
         nonzero: parameters that are not zero.
         multiply_adds: multiplications with a weight per second of audio. Products of activations
             (attention scores) depend on the length of the audio and are not counted. None if the
@@ -37,12 +39,14 @@ def count_cost(state: Mapping[str, Any]) -> Cost:
     """Count the parameters and multiply-adds of a checkpoint of fairseq, given as a dict."""
     model: Mapping[str, Tensor] = state["model"]
     rates = _frames_per_second(state)
+    tied = {second for _, second in overlapping(model.items())}
     parameters = nonzero = 0
     products, nonzero_products = 0.0, 0.0
     for name, weight in model.items():
         kept = int(weight.count_nonzero())
-        parameters += weight.numel()
-        nonzero += kept
+        if name not in tied:
+            parameters += weight.numel()
+            nonzero += kept
         if rates and weight.dim() > 1 and not _UNUSED.search(name) and "weight_g" not in name:
             convolution = _CONVOLUTION.search(name)
             rate = rates[int(convolution[1])] if convolution else rates[-1]

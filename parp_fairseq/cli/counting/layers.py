@@ -9,7 +9,8 @@ from parp_fairseq.pruning import Mask
 PROJECTIONS = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
 ALL, OTHER = "all", "other"
 _OF_LAYER = re.compile(
-    rf"encoder\.layers\.(\d+)\.(?:self_attn\.)?({'|'.join(PROJECTIONS)})\.(?:weight|bias)"
+    r"encoder\.(?:sentence_encoder\.)?layers\.(\d+)\."  # the second in RoBERTa
+    rf"(?:self_attn\.)?({'|'.join(PROJECTIONS)})\.(?:weight|bias)"
 )
 
 

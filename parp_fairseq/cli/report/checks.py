@@ -21,6 +21,7 @@ _WITHIN_METHOD = {"task.initial_sparsity", "task.mask_file", "task.sparsity"}
 _PLACES = {
     "data",
     "save_dir",
+    "finetune_from_model",
     "w2v_path",
     "user_dir",
     "log_file",

@@ -70,10 +70,10 @@ def _draw(
         drawn[name] = (caption, f"{name}.{kind}")
 
     split = study.splits[-1]
-    caption = f"{study.error} against sparsity"
+    caption = f"{_capital(study.error)} against sparsity"
     draw("error_rate", caption, figures.draw_error_rates, study, split)
-    measure = study.error.lower()
-    of_main = {c: at for (c, s, m), at in intervals.items() if (s, m) == (split, measure)}
+    main = split, study.measure
+    of_main = {c: at for (c, s, m), at in intervals.items() if (s, m) == main}
     if of_main:
         caption = f"Difference in {study.error} to the dense model, with 95 % intervals"
         draw("difference", caption, figures.draw_differences, study, split, of_main)
@@ -117,10 +117,13 @@ def _sections(
     explained = (
         "Measured is the share of zeros among the prunable weights of the models. Trainings, "
         "updates and minutes are those of one such model, including the runs that its mask comes "
-        "from; a study shares those. Non-zero parameters are those of the whole model. "
-        "Multiply-adds are those with non-zero weights, per second of audio, without the products "
-        "of attention, which depend on the length of the audio."
+        "from; a study shares those. Non-zero parameters are those of the whole model."
     )
+    if tables.has_multiply_adds(study):
+        explained += (
+            " Multiply-adds are those with non-zero weights, per second of audio, without the "
+            "products of attention, which depend on the length of the audio."
+        )
     sections.append(Section("Each method and sparsity", [explained, tables.cells(study)]))
     return sections
 
@@ -142,13 +145,13 @@ def _rates(
             "Difference to the dense model of the same seed: below 0, the subnetwork is better.",
             tables.against_dense(study, tables.word_rate(split)),
         ]
-        differences = tables.with_intervals(intervals, split, study.error.lower())
+        differences = tables.with_intervals(intervals, split, study.measure)
         if differences:
             at = next(at for (_, of, _), at in intervals.items() if of == split)
             parts += [
                 f"The same with 95 % intervals, by a paired bootstrap over the {at.speakers} "
-                "speakers (Bisani and Ney, 2004) of the errors summed over the seeds. They say how "
-                "much the difference depends on the speakers, and not on the seeds.",
+                f"{study.drawn} (Bisani and Ney, 2004) of the errors summed over the seeds. They "
+                f"say how much the difference depends on the {study.drawn}, and not on the seeds.",
                 differences,
             ]
             if pictures:
@@ -158,7 +161,7 @@ def _rates(
                 parts += ["And of the character error rate:", characters]
         elif pictures:
             parts.append(f"There are no intervals: {no_intervals}.")
-    sections = [Section(f"{study.error} {on}, %", parts)]
+    sections = [Section(f"{_capital(study.error)} {on}, %", parts)]
     if _has_characters(study, split):
         rates = tables.error_rates(study, tables.character_rate(split))
         sections.append(Section(f"CER {on}, %", [rates]))
@@ -197,6 +200,10 @@ def _notes(study: Study) -> List[str]:
 
 def _first_nan(run) -> Optional[int]:
     return next((update for update, loss in run.log.loss.items() if math.isnan(loss)), None)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _markdown(sections: Sequence[Section]) -> str:

@@ -17,7 +17,7 @@ def runs_csv(study: Study) -> str:
     """A row for each finished run."""
     headers = ["run", "method", "sparsity", "seed", "sparsity_measured", "trainings", "updates"]
     headers += ["seconds", *_FACTS]
-    for what in (study.error.lower(), "cer", "utterances"):
+    for what in (study.measure, "cer", "utterances"):
         headers += [f"{what}_{split}" for split in study.splits]
     rows = []
     for run in _all_runs(study):
@@ -37,7 +37,7 @@ def cells_csv(study: Study) -> str:
     headers = ["method", "sparsity", "sparsity_measured", "seeds", "seeds_planned"]
     headers += ["trainings", "updates", "seconds", *_FACTS]
     for split in study.splits:
-        for what in (study.error.lower(), "cer"):
+        for what in (study.measure, "cer"):
             headers += [f"{what}_{split}_mean", f"{what}_{split}_std"]
     rows = []
     for cell, runs in study.cells.items():

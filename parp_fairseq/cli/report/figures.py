@@ -83,7 +83,7 @@ def draw_differences(
         axes.set_ylabel(f"difference in {study.error} on {split}, points")
         at = next(iter(intervals.values()))
         what = "bands" if len(study.sparsities) > _MANY else "bars"
-        note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} speakers"
+        note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} {study.drawn}"
         figure.supxlabel(note + _side_by_side(study), fontsize=6, color="0.3")
         _legend(figure, [axes])
 
@@ -148,13 +148,15 @@ def draw_agreement(path: Path, at: MasksAtSparsity) -> None:
 def draw_layers(path: Path, at: MasksAtSparsity) -> None:
     """Sparsity of each transformer layer and of each projection, at one overall sparsity."""
     with picture(path, height=3.6) as figure:
-        panels = figure.subplots(2, 1, sharey=True)
-        for axes, is_wanted, meaning in (
-            (panels[0], lambda part: part not in PROJECTIONS, "transformer layer"),
-            (panels[1], lambda part: part in PROJECTIONS, "projection"),
-        ):
+        found = list(next(iter(at.parts.values())))
+        wanted = {
+            "transformer layer": [part for part in found if part not in PROJECTIONS],
+            "projection": [part for part in found if part in PROJECTIONS],
+        }
+        shown = {meaning: parts for meaning, parts in wanted.items() if parts}
+        panels = figure.subplots(len(shown), 1, sharey=True, squeeze=False)[:, 0]
+        for axes, (meaning, parts) in zip(panels, shown.items()):
             _plain(axes)
-            parts = [part for part in next(iter(at.parts.values())) if is_wanted(part)]
             for place, (method, values) in enumerate(at.parts.items()):
                 color, marker = _look_of(method)
                 means, spreads = map(list, zip(*(_mean_and_spread(values[p]) for p in parts)))

@@ -1,5 +1,7 @@
 """95 % intervals of differences to the dense model, by a paired bootstrap over test speakers.
 
+A study of text draws sentences instead: each of them is a speaker of its own.
+
 M. Bisani, H. Ney, *Bootstrap estimates for confidence intervals in ASR performance evaluation*,
 ICASSP 2004. Both systems are compared on the same drawn speakers. The mean over the seeds is taken
 before, so the interval says what other speakers would do, and not what other seeds would do.
@@ -37,7 +39,7 @@ Intervals = Dict[Tuple[Cell, str, str], Interval]
 
 
 def read_intervals(study: Study) -> Tuple[Intervals, str]:
-    """The intervals by cell, split and measure (``wer`` or ``per``, and ``cer``).
+    """The intervals by cell, split and measure (``wer`` and ``cer``, ``per``, or ``error_rate``).
 
     Returns:
         The intervals, and why there are none; an empty text if there are some.
@@ -58,7 +60,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
             pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense]
             if cell.method == "dense" or not pairs:
                 continue
-            for measure in (study.error.lower(), *(["cer"] if study.error == "WER" else [])):
+            for measure in (study.measure, *(["cer"] if study.error == "WER" else [])):
                 interval = _interval(pairs, split, measure, speakers)
                 if interval:
                     found[cell, split, measure] = interval
@@ -67,6 +69,8 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
 
 def _speakers_of(study: Study, split: str) -> Dict[int, str]:
     """Number of each utterance of the split -> its speaker; empty if one is not known."""
+    if study.classifies and study.runs:
+        return {number: str(number) for number in study.runs[0].scores[split].errors}
     config = next((run.log.config for run in study.runs if run.log.config), None)
     data = Path(str(config["task"].get("data", ""))) if config else Path()
     manifest, table = data / f"{split.partition('+')[0]}.tsv", data / "speakers.tsv"

@@ -74,6 +74,8 @@ def read_log(path: Path) -> Log:
         updates = max(updates, update)
         if kind == "valid":
             rate = stats.get("valid_wer")
+            if "valid_accuracy" in stats:
+                rate = 100 - float(stats["valid_accuracy"])
             if rate is not None:
                 valid[update] = float(rate)
             continue
@@ -81,7 +83,9 @@ def read_log(path: Path) -> Log:
         if wall is not None:
             seconds = float(wall)
         if f"{prefix}loss" in stats and kind == "train_inner":
-            loss[update] = float(stats.get("nll_loss", stats["loss"]))
+            # That of a classifier is by sentence, and its nll_loss by piece of a sentence.
+            by_label = "nll_loss" in stats and "accuracy" not in stats
+            loss[update] = float(stats["nll_loss" if by_label else "loss"])
     prunes = {
         int(update): Pruned(int(update), float(sparsity), float(revived), float(iou))
         for update, sparsity, iou, revived in _PRUNE.findall(text)

@@ -34,6 +34,7 @@ TITLES = {
     "rigl": "RigL",
 }
 METHODS = tuple(TITLES)  # in the order of the paper
+_ERRORS = {"phn": "PER", "label": "error rate"}  # by the ending of the labels
 
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
 
@@ -95,7 +96,7 @@ class Study:
 
     Attributes:
         splits: how the models are scored: SPLIT, or SPLIT+DECODER.
-        error: the error rate's name: WER (words) or PER (phones).
+        error: the error rate's name: WER (words), PER (phones), or error rate (classes).
         planned: how many seeds each cell is to have.
         runs: the finished ones.
         unfinished: name of every other run, and the reason.
@@ -109,6 +110,21 @@ class Study:
     planned: Dict[Cell, int]
     runs: List[Run] = field(default_factory=list)
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def measure(self) -> str:
+        """The error rate's name in columns of CSV files."""
+        return self.error.lower().replace(" ", "_")
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its models give sentences a class."""
+        return self.error == "error rate"
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws: speakers, or sentences."""
+        return "sentences" if self.classifies else "speakers"
 
     @property
     def cells(self) -> Dict[Cell, List[Run]]:
@@ -147,7 +163,7 @@ def read_study(folder: Path) -> Study:
             recipe=plan["recipe"],
             overrides=plan["overrides"],
             splits=plan["splits"],
-            error="PER" if plan["labels"] == "phn" else "WER",
+            error=_ERRORS.get(plan["labels"], "WER"),
             planned=Counter(run.cell for run in planned),
         )
     except (ValueError, KeyError, TypeError) as error:

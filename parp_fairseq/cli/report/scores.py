@@ -1,4 +1,7 @@
-"""What fairseq-generate wrote about a split: error rates, and the errors of each utterance."""
+"""What fairseq-generate wrote about a split: error rates, and the errors of each utterance.
+
+recipes/study/classify.py writes the same about the classes of sentences.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from typing import Dict, NamedTuple, Optional
 
 import editdistance
 
-_RATE = re.compile(r"^Generate .*\bWER: ([\d.]+|nan)\s*$", re.MULTILINE)
+_RATE = re.compile(r"^Generate .*\b(?:WER|error rate): ([\d.]+|nan)\s*$", re.MULTILINE)
 _LINE = re.compile(r"^([THD])-(\d+)\t(.*)$", re.MULTILINE)
 
 
@@ -25,7 +28,7 @@ class Score:
     """A model on one split.
 
     Attributes:
-        error_rate: what fairseq-generate printed last, in percent: of words, or of phones.
+        error_rate: what was printed last, in percent: of words, of phones, or of classes.
         utterances: how many were scored.
         character_error_rate: in percent, spaces included; None if the file has no references.
         errors: number of the utterance in the manifest -> its counts; empty likewise.

@@ -109,7 +109,9 @@ def cells(study: Study) -> Table:
     known = [run for runs in study.cells.values() for run in runs]
     timed = any(run.seconds is not None for run in known)
     counted = any("nonzero" in run.facts for run in known)
-    headers += ["minutes"] * timed + ["non-zero parameters, M", "multiply-adds, G/s"] * counted
+    multiplies = has_multiply_adds(study)
+    headers += ["minutes"] * timed + ["non-zero parameters, M"] * counted
+    headers += ["multiply-adds, G/s"] * multiplies
     rows = []
     for cell, runs in study.cells.items():
         row = [title_of(cell.method), f"{cell.sparsity:g}"]
@@ -121,10 +123,17 @@ def cells(study: Study) -> Table:
             row.append(_range([_scaled(run.seconds, 60) for run in runs], "{:.1f}"))
         if counted:
             of_model = [_scaled(run.facts.get("nonzero"), 1e6) for run in runs]
+            row.append(_range(of_model, "{:.3f}"))
+        if multiplies:
             products = [_scaled(run.facts.get("nonzero_multiply_adds"), 1e9) for run in runs]
-            row += [_range(of_model, "{:.3f}"), _range(products, "{:.3f}")]
+            row.append(_range(products, "{:.3f}"))
         rows.append(row)
     return Table(headers, rows)
+
+
+def has_multiply_adds(study: Study) -> bool:
+    """Whether they were counted; those of a text encoder are not."""
+    return any(run.facts.get("nonzero_multiply_adds") is not None for run in study.runs)
 
 
 def _scaled(value: Optional[float], unit: float) -> Optional[float]:

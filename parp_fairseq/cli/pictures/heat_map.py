@@ -44,6 +44,28 @@ def draw_iou(
         axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
 
 
+def draw_matrix(
+    path: Path,
+    values: List[List[Optional[float]]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    axes_are: Sequence[str],
+    meaning: str,
+    title: str,
+    number: str = "{:.2f}",
+) -> None:
+    """Any matrix. A cell without a value shows a dash.
+
+    Args:
+        axes_are: what the columns and the rows are.
+        meaning: of the values.
+        number: their format.
+    """
+    with _heat_map(path, values, rows, columns, meaning, title, number) as axes:
+        axes.set(xlabel=axes_are[0], ylabel=axes_are[1])
+        axes.set_xticks(axes.get_xticks(), columns, rotation=30, ha="right", rotation_mode="anchor")
+
+
 def draw_error_rates(
     path: Path,
     rates: List[List[float]],

@@ -29,6 +29,7 @@ from parp_fairseq.pruning.pathways import Switch
 from parp_fairseq.pruning.shared_subnetwork import SharedSubnetwork
 from parp_fairseq.pruning.subnetwork import Subnetwork
 from parp_fairseq.tasks.corpora import mask_files_of
+from parp_fairseq.tasks.mask_per_corpus import evaluated_corpora
 from parp_fairseq.tasks.master_weights import master_weights
 from parp_fairseq.tasks.measurements import optimizer_states
 
@@ -224,9 +225,14 @@ def trained(data, encoder, tmp_path_factory):
 
 def run_config(data, encoder, folder, **changes):
     options = dict(
-        prune_criterion="taylor", prune_pattern="layerwise", prune_interval=2, apply_mask=True, layerdrop=0.2,
-        disable_validation=False, lr="[0.01]",
-    )  # fmt: skip
+        prune_criterion="taylor",
+        prune_pattern="layerwise",
+        prune_interval=2,
+        apply_mask=True,
+        layerdrop=0.2,
+        disable_validation=False,
+        lr="[0.01]",
+    )
     return config(data, encoder, folder, **{**options, **changes})
 
 
@@ -284,27 +290,36 @@ def test_each_subnetwork_is_scored_by_stock_programs(data, trained, tmp_path):
         out = transcribe(data, checkpoint, tmp_path / "out", gen_subset=subset, **options)
         return [line.split("\t", 1)[1] for line in sorted(out) if line.startswith("H-")]
 
-    both, scored = [], {}
+    scored = {}
     for corpus in CORPORA:
         packed, unpacked = tmp_path / f"{corpus}.safetensors", tmp_path / f"{corpus}.pt"
         parp(["pack", str(path), "--corpus", corpus, "-o", str(packed)])
         parp(["unpack", str(packed), "-o", str(unpacked)])
         scored[corpus] = score(unpacked, f"valid_{corpus}")
-        assert score(path, f"{corpus}:valid_{corpus}") == scored[corpus]
-        assert score(path, f"valid_{corpus}", corpus=corpus) == scored[corpus]
-        both += scored[corpus]
-    assert score(path, "valid") == both
+    assert score(path, "es:valid_es") == scored["es"]
+    assert score(path, "valid_fr", corpus="fr") == scored["fr"]
+    assert score(path, "valid") == scored["es"] + scored["fr"]
     assert score(path, "valid_es", corpus="fr") != scored["es"]
-    for subset, options, message in (
-        ("valid_es", {}, r"line 2: it is not known whose subnetwork .* expected it in one of"),
-        ("xx:valid_es", {}, "names the corpus 'xx': expected one of es, fr"),
-        ("valid_es", {"corpus": "xx"}, "task.corpus=xx names the corpus 'xx'"),
-        ("es:valid_es,fr:valid_fr", {}, "is 2 corpora: expected one, as es:valid_es"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            score(path, subset, **options)
     with pytest.raises(ValueError, match="the checkpoint has one subnetwork for"):
         score(tmp_path / "es.pt", "valid_es", corpus="es")
+
+
+def test_the_corpus_of_what_is_scored(data, tmp_path):
+    def corpora(split, corpus=None):
+        return evaluated_corpora(split, CORPORA, corpus, data)
+
+    assert corpora("es:valid_fr") == ("valid_fr", "es")
+    assert corpora("valid_fr", "es") == ("valid_fr", "es")
+    assert corpora("valid") == ("valid", ["es"] * 3 + ["fr"] * 2)
+    for split, corpus, message in (
+        ("valid_es", None, r"line 2: it is not known whose subnetwork .* expected it in one of"),
+        ("xx:valid_es", None, "names the corpus 'xx': expected one of es, fr"),
+        ("valid_es", "xx", r"task\.corpus=xx names the corpus 'xx'"),
+        ("es:valid_es,fr:valid_fr", None, "is 2 corpora: expected one, as es:valid_es"),
+        ("nothing", None, r"nothing\.tsv does not exist"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            corpora(split, corpus)
 
 
 def test_a_checkpoint_without_its_masks_is_not_scored(data, trained, tmp_path):
@@ -371,7 +386,7 @@ def test_an_update_is_of_one_corpus(data, encoder, tmp_path, frequency, ranks):
             np.random.seed(epoch)  # as fairseq does
             made = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=20000)
             iterator = EpochBatchIterator(
-                dataset, dataset.collater, made, num_shards=ranks, shard_id=rank
+                dataset, dataset.collater, made, num_shards=ranks, shard_id=rank, epoch=epoch
             )
             grouped = GroupedIterator(iterator.next_epoch_itr(shuffle=False), frequency)
             updates.append([[sample["corpus"] for sample in group] for group in grouped])

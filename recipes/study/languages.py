@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from plan import Run, as_overrides, digest, to_json
+from quoting import fill
 
 JOINT = "joint"
 WEIGHTED = "weighted.txt"
@@ -72,6 +73,22 @@ class Corpus:
         if "{source}" in self.prepare and not Path(self.source).exists():
             return f"{of}source is {self.source}, which does not exist"
         return None
+
+
+class Commands:
+    """The command that prepares each corpus: ``{commands:NAME.}`` in a format string.
+
+    The full stop keeps Snakemake from taking the end of a name for an instruction to quote.
+    """
+
+    def __init__(self, corpora: Mapping[str, Corpus], repository: Path):
+        self.corpora, self.repository = corpora, repository
+
+    def __format__(self, name: str) -> str:
+        corpus = self.corpora[name.removesuffix(".")]
+        places = {"repository": self.repository, "data": corpus.data, "source": corpus.source}
+        places.update({member: self.corpora[member].data for member in corpus.joins})
+        return fill(corpus.prepare, places)
 
 
 @dataclass(frozen=True)

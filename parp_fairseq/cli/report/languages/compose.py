@@ -118,13 +118,13 @@ def _add_matrix(
         Table(headers, body),
         pages.draw(
             f"moved_{name}", f"{study.error}: {title}", figures.draw_rates, corpora, rates,
-            study.error,
+            study.error, title,
         ),
         f"Difference to the mask of the corpus itself, from the same seed. {_INTERVALS}",
         Table(headers, differing),
         pages.draw(
             f"moved_differences_{name}", f"Differences: {title}", figures.draw_differences,
-            corpora, rates, study.error,
+            corpora, rates, study.error, title,
         ),
     ]  # fmt: skip
     pages.sections.append(Section(f"Masks that move: {title}", parts))

@@ -1,8 +1,9 @@
 """The pictures of a study over several corpora."""
 
+import math
 from pathlib import Path
 from statistics import mean
-from typing import List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from parp_fairseq.cli.pictures.heat_map import draw_matrix
 from parp_fairseq.cli.pictures.style import picture
@@ -13,17 +14,20 @@ from .rates import Rate
 _TURNED = ("finetuned on", "mask from")
 
 
-def draw_rates(path: Path, corpora: Sequence[str], rates: List[List[Rate]], error: str) -> None:
-    """Error rates, corpus by corpus."""
+def draw_rates(
+    path: Path, corpora: Sequence[str], rates: List[List[Rate]], error: str, of: str
+) -> None:
+    """Error rates, corpus by corpus; ``of`` names the masks."""
     values = [[mean(rate.values) if rate.values else None for rate in row] for row in rates]
-    title = f"{error} with the mask of one corpus, finetuned on another"
-    draw_matrix(path, values, corpora, corpora, _TURNED, f"{error}, %", title, "{:.1f}")
+    title = f"{error} with the mask of one corpus, finetuned on another: {of}"
+    span = _span(values)
+    draw_matrix(path, values, corpora, corpora, _TURNED, f"{error}, %", title, "{:.1f}", span)
 
 
 def draw_differences(
-    path: Path, corpora: Sequence[str], rates: List[List[Rate]], error: str
+    path: Path, corpora: Sequence[str], rates: List[List[Rate]], error: str, of: str
 ) -> None:
-    """Differences to the mask of the corpus itself."""
+    """Differences to the mask of the corpus itself; ``of`` names the masks."""
     values = [
         [
             0.0 if a == b else mean(rate.differences) if rate.differences else None
@@ -31,8 +35,16 @@ def draw_differences(
         ]
         for a, row in enumerate(rates)
     ]
-    title = f"Difference in {error} to the mask of the corpus itself: below 0 is better"
-    draw_matrix(path, values, corpora, corpora, _TURNED, "points", title, "{:+.1f}")
+    title = f"Difference in {error} to the mask of the corpus itself, below 0 is better: {of}"
+    span = _span(values)
+    draw_matrix(path, values, corpora, corpora, _TURNED, "points", title, "{:+.1f}", span)
+
+
+def _span(values: List[List[Optional[float]]]) -> Tuple[float, float]:
+    """The whole numbers around all values."""
+    known = [value for row in values for value in row if value is not None] or [0.0]
+    low = math.floor(min(known))
+    return low, max(math.ceil(max(known)), low + 1)
 
 
 def draw_overlap(path: Path, overlaps: Overlaps) -> None:

@@ -5,29 +5,20 @@ units. If the speakers are known, none is in two splits.
 """
 
 import argparse
-import random
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
-from audio.files import BadAudio
 from cli.options import above, add_disjoint, add_jobs, add_max_skipped, corpus_parser, run, share
-from corpus.disjoint import HeldOut
-from corpus.intake import Intake, Reading, Recording
 from corpus.labels import (
     add_label_options,
     check_label_options,
     choose_language,
     make_phonemizer,
 )
-from corpus.output import check_skipped, report, warn, write
-from corpus.rows import Row
-from corpus.splits import SPLITS, once
-from corpus.table import Columns, Table, flac_names, read_table
-from tqdm import tqdm
-
-LOWEST_RATE = 4000  # Hz: telephone speech has 8000
+from corpus.splits import SPLITS
+from corpus.table import Columns, Table, read_table
+from corpus.tabled import prepare_table
 
 EPILOG = """\
 TABLE is a CSV or TSV file, UTF-8, with a header and a line for each recording:
@@ -68,29 +59,11 @@ def prepare(args: argparse.Namespace) -> None:
     columns = Columns(args.path_column, args.text_column, args.speaker_column, args.split_column)
     table = read_table(args.source, columns)
     check_splits(args, table)
-    skipped = table.skipped
-    rows = once({args.source.name: table.rows}, skipped)[args.source.name]
-    names = flac_names(rows)
-    language = choose_language(args)
-    intake = Intake(
-        clips=args.audio or args.source.parent,
-        root=args.dest / "audio",
-        language=language,
-        phonemizer=make_phonemizer(args, language),
-        jobs=args.jobs,
-        lowest_rate=LOWEST_RATE,
-        name_of=names.__getitem__,
-        skipped=skipped,
-    )
     if not (table.splits or table.has_speakers):
-        args.by = "clips"
         print(f"no column {args.speaker_column!r}: a speaker may be in two splits")
-    held_out = HeldOut()
-    splits = choose(args, table, rows, intake, held_out)
-    check_skipped(args.dest, splits, skipped, held_out.left_out, args.max_skipped)
-    write(args, splits, intake.root)
-    report(splits, intake, held_out.left_out)
-    warn(args, splits, intake)
+    language = choose_language(args)
+    clips = args.audio or args.source.parent
+    prepare_table(args, table, clips, language, make_phonemizer(args, language))
 
 
 def check_splits(args: argparse.Namespace, table: Table) -> None:
@@ -113,79 +86,6 @@ def check_splits(args: argparse.Namespace, table: Table) -> None:
         )
     elif args.test + args.valid >= 1:
         raise ValueError(f"--test, --valid: {args.test:g} and {args.valid:g}, expected less than 1")
-
-
-def choose(
-    args: argparse.Namespace, table: Table, rows: Sequence[Row], intake: Intake, held_out: HeldOut
-) -> dict[str, list[Recording]]:
-    """The recordings of each split, with their audio converted."""
-    bar = tqdm(rows, desc="reading", unit="row")
-    if table.splits:
-        chosen: dict[str, list[Reading]] = {split: [] for split in SPLITS}
-        for row in bar:
-            chosen[table.splits[row.clip]] += intake.read([row], table.splits[row.clip])
-    else:
-        chosen = draw(args, list(intake.read(bar, args.source.name)), intake)
-    splits = {}
-    for split in SPLITS:
-        kept = held_out.without(chosen[split], args.disjoint)
-        if split == "train" and args.train_minutes:
-            splits[split] = intake.fill(split, kept, args.train_minutes)
-        else:
-            splits[split] = intake.convert(kept, split)
-        held_out.add(split, splits[split])
-    return splits
-
-
-def draw(
-    args: argparse.Namespace, readings: Sequence[Reading], intake: Intake
-) -> dict[str, list[Reading]]:
-    """Draws speakers or clips for test and valid. What is left is for training.
-
-    The draw depends on the seed, and not on the order of the rows. The speakers with the fewest
-    clips come first, which gives many voices, and leaves the hours to the training split.
-
-    Raises:
-        ValueError: there are too few speakers, or clips.
-    """
-    rng = random.Random(args.seed)
-    group_of: dict[str, list[Reading]] = {}
-    for reading in sorted(readings):
-        key = reading.row.clip if args.by == "clips" else reading.speaker
-        group_of.setdefault(key, []).append(reading)
-    groups = list(group_of.values())
-    if len(groups) < len(SPLITS):
-        what = "clips" if args.by == "clips" else "speakers"
-        hint = "" if args.by == "clips" else "; --by clips draws clips, whoever speaks"
-        raise ValueError(
-            f"{args.source}: {len(groups)} {what} with usable text, expected {len(SPLITS)} or more"
-            f" for {len(SPLITS)} splits{hint}"
-        )
-    rng.shuffle(groups)
-    groups.sort(key=len)
-    lasting = [(sum(_seconds(reading, intake) for reading in group), group) for group in groups]
-    total = sum(seconds for seconds, _ in lasting)
-    chosen: dict[str, list[Reading]] = {}
-    # Each split that follows needs a group too.
-    for split, part, needed in (("test", args.test, 2), ("valid", args.valid, 1)):
-        chosen[split], taken = [], 0.0
-        while not chosen[split] or (taken < part * total and len(lasting) > needed):
-            seconds, group = lasting.pop(0)
-            chosen[split] += group
-            taken += seconds
-    groups = [group for _, group in lasting]
-    for group in groups:
-        rng.shuffle(group)
-    rng.shuffle(groups)
-    longest = max(map(len, groups))
-    chosen["train"] = [group[n] for n in range(longest) for group in groups if n < len(group)]
-    return chosen
-
-
-def _seconds(reading: Reading, intake: Intake) -> float:
-    with suppress(BadAudio):  # `convert` will say what is wrong
-        return intake.seconds_of(reading)
-    return 0.0
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

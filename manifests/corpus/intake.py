@@ -55,6 +55,7 @@ class Intake:
         durations: clip -> seconds, as the publisher says. A clip that is shorter is skipped.
         lowest_rate: sample rate in Hz below which a clip is skipped.
         name_of: clip -> path of the converted file, relative to `root`.
+        spell: words -> the same words, as labels spell them.
         sentences: how many sentences were read.
         changed: how many of them each step of `text.normalise` changed.
         skipped: clips that are left out.
@@ -68,6 +69,7 @@ class Intake:
     durations: Mapping[str, float] = field(default_factory=dict)
     lowest_rate: int = RATE
     name_of: Callable[[str], str] = flac_name
+    spell: Callable[[str], str] = str
     sentences: int = 0
     changed: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
@@ -78,7 +80,8 @@ class Intake:
             self.sentences += 1
             try:
                 words = normalise(row.sentence, self.language, self.changed)
-                yield Reading(row, words, self.phonemizer(words) if self.phonemizer else "")
+                phones = self.phonemizer(words) if self.phonemizer else ""
+                yield Reading(row, self.spell(words), phones)
             except BadText as error:
                 self.skipped.append(Skipped(row.clip, str(error), split))
 

@@ -68,6 +68,7 @@ def run(args: Namespace) -> None:
     checkpoint = load(args.checkpoint)
     if isinstance(checkpoint, Mask):
         raise ValueError(f"{args.checkpoint} is a mask: expected a checkpoint")
+    checkpoint.require_one_subnetwork()
     try:
         model = Finetuned.of(checkpoint.state, symbols)
         sparsity = describe_sparsity(model)

@@ -108,6 +108,8 @@ def _of_checkpoint(checkpoint, scope: Optional[str]):
         facts.append(("biases", "not counted, because this run did not prune them"))
     if checkpoint.num_updates is not None:
         facts.append(("updates", f"{checkpoint.num_updates:,}"))
+    for corpus, mask in checkpoint.masks.items():
+        facts.append((f"mask of {corpus}", f"sparsity {mask.sparsity:.1%}"))
     facts += [("covered", coverage.covered_in_words), ("left out", coverage.left_out_in_words)]
     cost = count_cost(checkpoint.state)
     facts.append(("parameters", f"{cost.nonzero:,} of {cost.parameters:,} are not zero"))
@@ -127,8 +129,8 @@ def _less_sparse_than_trained(checkpoint) -> Optional[str]:
     from .files.checkpoint import mask_of_zeros
 
     wanted = checkpoint.trained_sparsity
-    if not checkpoint.is_of_parp or not wanted:
-        return None
+    if not checkpoint.is_of_parp or not wanted or checkpoint.masks:
+        return None  # what one mask or another keeps is less sparse than each of them
     mask = mask_of_zeros(checkpoint.trained())
     if mask.num_pruned >= checkpoint.trained_pattern.num_pruned(mask, wanted):
         return None

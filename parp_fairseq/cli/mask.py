@@ -5,7 +5,7 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .parsing.options import SCOPE, add_output, seed
+from .parsing.options import SCOPE, add_corpus, add_output, seed
 
 HELP = "make a mask from a checkpoint"
 DESCRIPTION = """\
@@ -15,13 +15,15 @@ From a pre-trained checkpoint it is the mask that MPI and PARP start with. From 
 is the mask of one-shot or iterative magnitude pruning (OMP, IMP). The options and their defaults
 are those of the task parp. Weights that are zero already count as the smallest, so a sparser mask
 of a sparse checkpoint prunes everything that the checkpoint's mask prunes. --as-is makes the mask
-of exactly the weights that are zero."""
+of exactly the weights that are zero. --corpus writes the mask of one corpus, as training left it,
+from a checkpoint that has a mask for each."""
 EXAMPLES = """\
   parp mask wav2vec_small.pt -o mpi.safetensors
   parp mask dense/checkpoint_best.pt -o omp.safetensors --sparsity 0.7
   parp mask xlsr_53_56k.pt -o rp.safetensors --criterion random --seed 7
   parp mask wav2vec_small.pt -o 2of4.safetensors --pattern 2:4
   parp mask parp/checkpoint_best.pt -o final.safetensors --as-is
+  parp mask shared.pt -o es.safetensors --corpus es
 
 Then train with it: task.mask_file="$PWD/omp.safetensors" task.sparsity=0.7"""
 
@@ -42,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="prune exactly the weights that are zero, at whatever sparsity that is",
     )
+    add_corpus(share, "write the mask of this corpus")
     parser.add_argument(
         "--criterion",
         choices=("magnitude", "random"),
@@ -82,8 +85,14 @@ def run(args: Namespace) -> None:
     from .files.writable import require_writable
 
     magnitude_mask({}, args.sparsity, args.pattern)  # options out of range fail before the reading
-    if args.as_is and (args.criterion, args.seed, args.pattern) != ("magnitude", 0, "global"):
+    chosen = (args.criterion, args.seed, args.pattern) != ("magnitude", 0, "global")
+    if args.as_is and chosen:
         raise ValueError("--as-is takes the zeros: expected no --criterion, --seed or --pattern")
+    if args.corpus is not None and (chosen or args.scope != "transformer" or not args.bias):
+        raise ValueError(
+            "--corpus takes the mask of the checkpoint: expected no --criterion, --seed, "
+            "--pattern, --scope or --no-bias"
+        )
     require_writable("--output", args.output, [".safetensors"])
     checkpoint = load(args.checkpoint)
     if not isinstance(checkpoint, Checkpoint):
@@ -91,7 +100,8 @@ def run(args: Namespace) -> None:
         raise ValueError(f"{args.checkpoint} is a {kind}: expected a checkpoint")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        mask, coverage = _make_mask(args, checkpoint)
+        make = _make_mask if args.corpus is None else _mask_of_corpus
+        mask, coverage = make(args, checkpoint)
     for warning in caught:
         print(f"parp: warning: {args.checkpoint}: {warning.message}", file=sys.stderr)
     mask.save(args.output)
@@ -139,3 +149,10 @@ def _make_mask(args: Namespace, checkpoint):
     mask.scope = args.scope
     mask.origin = f"{how}{biases}, of {args.checkpoint.name}"
     return mask, coverage
+
+
+def _mask_of_corpus(args: Namespace, checkpoint):
+    mask = checkpoint.mask_of(args.corpus)
+    mask.scope = checkpoint.trained_scope
+    mask.origin = f"of the corpus {args.corpus}, of {args.checkpoint.name}"
+    return mask, checkpoint.coverage(mask.scope, checkpoint.trained_biases)

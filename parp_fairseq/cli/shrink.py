@@ -31,11 +31,13 @@ def run(args: Namespace) -> None:
 
     from parp_fairseq.pruning.replacing import replacing
 
+    from .files.checkpoint import require_one_subnetwork
     from .files.shrinkable import load_shrinkable, shrunk_state
     from .files.writable import require_writable
 
     require_writable("--output", args.output, [".pt"])
     state = load_shrinkable(args.checkpoint)
+    require_one_subnetwork(args.checkpoint, state["model"])
     try:
         small, shrunk = shrunk_state(state)
     except ValueError as error:

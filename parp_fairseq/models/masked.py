@@ -7,12 +7,12 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 from torch import Tensor
 
-from parp_fairseq.pruning import Pruner
+from parp_fairseq.pruning import Mask, Pruner, Subnetwork
+from parp_fairseq.pruning.metadata import METADATA_KEY
+from parp_fairseq.pruning.pathways import Switch, masks_in
 from parp_fairseq.pruning.scope import encoder_name
 
 from .reproducible_masking import generator_state, make_masking_reproducible
-
-METADATA_KEY = "parp"
 
 
 @dataclass
@@ -48,6 +48,8 @@ class Masked:
         identity: all that decides the weights of the run, which checkpoints remember too.
         masters: float32 copies that the optimizer keeps of all weights; checkpoints hold them too.
         resumable: what the last loaded checkpoint holds beside the weights; None if nothing.
+        masks: name of a corpus -> mask of its subnetwork, of the checkpoint that was loaded for
+            evaluation; empty where there is one subnetwork for all.
     """
 
     def __init__(self, cfg, encoder):
@@ -57,6 +59,8 @@ class Masked:
         self.identity: Dict[str, Any] = {}
         self.masters: List[Tensor] = []
         self.resumable: Optional[Dict[str, Any]] = None
+        self.masks: Dict[str, Mask] = {}
+        self._switch: Optional[Switch] = None
         self._register_state_dict_hook(_make_sparse)
         self._register_load_state_dict_pre_hook(self._keep_resumable)
 
@@ -65,9 +69,35 @@ class Masked:
             self.pruner.restore() if mode else self.pruner.hide()
         return super().train(mode)
 
-    def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
+    @property
+    def corpora(self) -> List[str]:
+        """The corpora that have a subnetwork each; empty where there is one for all."""
         if self.pruner is not None:
-            self.resumable = local_metadata.get(METADATA_KEY)
+            return getattr(self.pruner, "corpora", [])
+        return list(self.masks)
+
+    def show(self, corpus: str) -> None:
+        """In evaluation, be the subnetwork of a corpus.
+
+        Raises:
+            KeyError: there is none for that corpus.
+        """
+        if self.pruner is not None:
+            self.pruner.show(corpus)
+            return
+        if self._switch is None:
+            named = ((encoder_name(name), param) for name, param in self.named_parameters())
+            covered = next(iter(self.masks.values()))
+            params = {name: param for name, param in named if name in covered}
+            self._switch = Switch(Subnetwork(params), self.masks)
+        self._switch.show(corpus)
+
+    def _keep_resumable(self, state_dict, prefix, local_metadata, *_):
+        held = local_metadata.get(METADATA_KEY)
+        if self.pruner is not None:
+            self.resumable = held
+        else:
+            self.masks, self._switch = masks_in((held or {}).get("pruner")), None
 
 
 class MaskedCtc(Masked):

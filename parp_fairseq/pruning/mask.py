@@ -155,6 +155,22 @@ class Mask(Mapping[str, Tensor]):
         either = sum(popcount(a | b) for a, b in self._pairs(other))
         return both / either if either else 1.0
 
+    @classmethod
+    def union(cls, masks: Iterable["Mask"]) -> "Mask":
+        """The mask that keeps what one or another of ``masks`` keeps.
+
+        Raises:
+            ValueError: there are none, or they cover different parameters.
+        """
+        first, *others = list(masks) or [None]
+        if first is None:
+            raise ValueError("there are no masks: expected at least one")
+        bits = dict(first._bits)
+        for other in others:
+            first._require_same_parameters(other)
+            bits = {name: own | other._bits[name].to(own.device) for name, own in bits.items()}
+        return cls._from_bits(bits, first._shapes, first.scope, "")
+
     def part(self, names: Iterable[str]) -> "Mask":
         """The mask of these weights alone.
 

@@ -14,12 +14,15 @@ from torch import nn
 from .criterion import Criterion
 from .initial_scores import initial_scores
 from .mask import Mask
+from .pathways import Pathways
 from .pattern import parse_pattern
 from .pruner import Pruner
 from .registry import build_criterion, build_rule
 from .rule import Rule
 from .schedule import Schedule
 from .scope import prunable_parameters
+from .shared_subnetwork import SharedSubnetwork
+from .subnetwork import Subnetwork
 
 
 class Run(NamedTuple):
@@ -85,6 +88,45 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, run: Run) -> P
         ValueError: an option does not fit the model.
         OSError: there is no such mask file.
     """
+    return _pruner_of(options, model, schedule, run, options.mask_file)
+
+
+def pathways_of(
+    options: Any,
+    model: nn.Module,
+    schedule: Schedule,
+    run: Run,
+    mask_files: Mapping[str, Optional[str]],
+) -> Pathways:
+    """The pruners of ``model`` that the options describe, one for each corpus.
+
+    What is drawn from the seed of the run differs from corpus to corpus.
+
+    Args:
+        options, model, schedule, run: as of :func:`pruner_of`; ``mask_file`` is not read.
+        mask_files: name of a corpus -> the file with its initial mask, or None.
+
+    Raises:
+        ValueError: an option does not fit the model.
+        OSError: there is no such mask file.
+    """
+    params = prunable_parameters(model, options.prune_scope, options.prune_bias)
+    shared = SharedSubnetwork(parse_pattern(options.prune_pattern).covered(params))
+    pruners = {}
+    for number, (corpus, mask_file) in enumerate(mask_files.items()):
+        own = run._replace(seed=run.seed + number)
+        pruners[corpus] = _pruner_of(options, model, schedule, own, mask_file, shared)
+    return Pathways(pruners)
+
+
+def _pruner_of(
+    options: Any,
+    model: nn.Module,
+    schedule: Schedule,
+    run: Run,
+    mask_file: Optional[str],
+    subnetwork: Optional[Subnetwork] = None,
+) -> Pruner:
     params = prunable_parameters(model, options.prune_scope, options.prune_bias)
     pattern = parse_pattern(options.prune_pattern)
     scores = initial_scores(plain(options.score_init), run.seed) if options.learn_mask else None
@@ -96,13 +138,14 @@ def pruner_of(options: Any, model: nn.Module, schedule: Schedule, run: Run) -> P
         options.adjust,
         rule=rule_of(options, run),
         initial_scores=scores,
+        subnetwork=subnetwork,
     )
-    if options.mask_file:
-        mask = Mask.load(options.mask_file)
+    if mask_file:
+        mask = Mask.load(mask_file)
         try:
             pruner.start_from(mask)
         except ValueError as error:
-            raise ValueError(f"mask file {options.mask_file}: {error}") from None
+            raise ValueError(f"mask file {mask_file}: {error}") from None
     return pruner
 
 

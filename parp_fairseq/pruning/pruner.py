@@ -40,6 +40,8 @@ class Pruner:
         rule: says which mask follows another; None means that of PARP.
         initial_scores: freeze the weights and train a score for each, starting from these; the
             criteria then rank the scores. None trains the weights.
+        subnetwork: the network, where several pruners share it (:mod:`pathways`). None makes one of
+            ``params``.
 
     Attributes:
         subnetwork: the network that is pruned.
@@ -65,6 +67,7 @@ class Pruner:
         initial_mask: Optional[Mask] = None,
         rule: Optional[Rule] = None,
         initial_scores: Optional[InitialScores] = None,
+        subnetwork: Optional[Subnetwork] = None,
     ):
         if schedule.grows and not adjust:
             raise ValueError(
@@ -78,9 +81,12 @@ class Pruner:
             )
         self.pattern = pattern or Global()
         covered = self.pattern.covered(params)
-        self.subnetwork = (
-            LearnedSubnetwork(covered, initial_scores) if self.learns_mask else Subnetwork(covered)
-        )
+        if subnetwork is not None:
+            self.subnetwork = subnetwork
+        elif self.learns_mask:
+            self.subnetwork = LearnedSubnetwork(covered, initial_scores)
+        else:
+            self.subnetwork = Subnetwork(covered)
         self.pattern.require_fit(self.params, schedule)
         self.schedule, self.adjust = schedule, adjust
         self.criterion, self.rule = criterion, rule or Parp()
@@ -111,8 +117,12 @@ class Pruner:
 
     @property
     def fixed(self) -> bool:
-        """Whether the weights outside the mask are zero and stay so until the next mask."""
-        return self.started and not (self.adjust and self.rule.trains_pruned)
+        """Whether the weights outside the mask stay as they are until the next mask.
+
+        They are zero, unless other pruners share the network.
+        """
+        trains_all = self.adjust and self.rule.trains_pruned and self.subnetwork.zeroes
+        return self.started and not trains_all
 
     @property
     def may_start(self) -> bool:
@@ -191,6 +201,10 @@ class Pruner:
     def mask_gradients(self) -> None:
         """Zero the gradients of pruned weights, so that clipping ignores them."""
         self.subnetwork.mask_gradients(self.mask)
+
+    def watch(self, network: nn.Module) -> None:
+        """Install the hooks in ``network`` that measuring needs; see :meth:`Observer.watch`."""
+        self.observer.watch(network)
 
     def measures_after(self, update: int) -> bool:
         """Whether the update that is number ``update`` from 1 is measured (:mod:`observer`)."""
@@ -312,7 +326,7 @@ class Pruner:
     @property
     def _is_subnetwork(self) -> bool:
         """Whether the network is the subnetwork at the target sparsity as it is."""
-        return self.fixed and not self.schedule.grows
+        return self.fixed and not self.schedule.grows and self.subnetwork.zeroes
 
     def _next_mask(self, rule: Rule, sparsity: float) -> Mask:
         weights, progress = self.subnetwork.weights, self.schedule.progress(self.updates)

@@ -29,6 +29,8 @@ class Subnetwork:
         hidden_by: the mask that hides a part of the network now; None while it is whole.
     """
 
+    zeroes = True  # whether apply() sets weights to zero
+
     def __init__(self, params: Mapping[str, Tensor]):
         self.params: Dict[str, Tensor] = dict(params)
         self._copies: Optional[Mapping[str, Tensor]] = None

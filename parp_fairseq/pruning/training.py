@@ -15,7 +15,7 @@
 """
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Callable, List, Mapping, Optional
 
@@ -38,22 +38,30 @@ class PrunedTraining:
         last_update: updates after which pruning ends; 0 means no limit.
         group: returns the ranks that must have the same mask, as a process group of
             ``torch.distributed``; by default all of them.
+        of: the corpus that is trained, where each has its own pruner.
 
     Attributes:
         log: what was done.
         masters: returns the float32 copies that the optimizer keeps, see :meth:`Pruner.prune`. The
             trainer sets it once there is an optimizer.
+        states: returns the state that the optimizer keeps of each parameter. Unused here; see
+            :class:`pathways_training.PathwaysTraining`.
     """
 
     def __init__(
-        self, pruner: Pruner, last_update: int = 0, group: Callable[[], Any] = lambda: None
+        self,
+        pruner: Pruner,
+        last_update: int = 0,
+        group: Callable[[], Any] = lambda: None,
+        of: str = "",
     ):
         self.pruner = pruner
         self.last_update = last_update
         self.group = group
         self.epoch = 1
-        self.log = PruneLog(pruner)
+        self.log = PruneLog(pruner, of)
         self.masters: Callable[[], Masters] = lambda: None
+        self.states: Callable[[], Mapping[str, Mapping[str, Tensor]]] = dict
 
     @property
     def adjusts(self) -> bool:
@@ -89,6 +97,13 @@ class PrunedTraining:
         if due and self.adjusts and pruner.started:
             self._prune(self.log.update)
             pruner.pruned_in_epoch = epoch
+
+    def batch(self, corpus: Optional[str]) -> AbstractContextManager:
+        """The forward and the backward pass of a batch may run inside this context.
+
+        It does nothing here; see :class:`pathways_training.PathwaysTraining`.
+        """
+        return nullcontext()
 
     def mask_gradients(self) -> None:
         """Zero the gradients of what a fixed mask prunes, so that clipping ignores them.

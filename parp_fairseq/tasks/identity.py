@@ -12,7 +12,7 @@ import logging
 from argparse import Namespace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
@@ -22,7 +22,7 @@ from parp_fairseq.pruning.digest import weights_digest
 from parp_fairseq.pruning.plain_file import load_plain
 from parp_fairseq.pruning.weights import without_teacher
 
-from .corpora import corpora_of
+from .corpora import corpora_of, mask_files_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ _PRECISION = (
 # Of the task, how utterances become batches; its options of pruning are added as a whole.
 _TASK = (
     "labels sample_rate normalize enable_padding max_sample_size min_sample_size num_batch_buckets "
-    "text_compression_level multi_corpus_keys multi_corpus_sampling_weights binarized_dataset "
-    "num_classes init_token separator_token shorten_method shorten_data_split_list no_shuffle "
-    "add_prev_output_tokens max_positions"
+    "text_compression_level mask_per_corpus multi_corpus_keys multi_corpus_sampling_weights "
+    "binarized_dataset num_classes init_token separator_token shorten_method "
+    "shorten_data_split_list no_shuffle add_prev_output_tokens max_positions"
 )
 _LEGACY = ("_name", "momentum", "weight_decay")
 _LABELS_OF_METHODS = ("method", "mask_file")  # a name, and a path: neither decides a weight
@@ -185,8 +185,11 @@ def speech_digests(cfg: Any) -> Iterator[Tuple[str, str]]:
     """Digests of the manifest and the labels of the training set."""
     data = Path(cfg.data)
     names = [cfg.train_subset]
-    if getattr(cfg, "multi_corpus_keys", None) and ":" in cfg.train_subset:
+    by_key = getattr(cfg, "multi_corpus_keys", None) or getattr(cfg, "mask_per_corpus", False)
+    if by_key and ":" in cfg.train_subset:
         names = [name for _, name in corpora_of(cfg.train_subset)]
+    if getattr(cfg, "mask_per_corpus", False):  # the masks in a checkpoint have these names
+        yield "the corpora of dataset.train_subset", ",".join(corpora_in(cfg))
     if not getattr(cfg, "binarized_dataset", False):
         yield "manifest", _lines_digest([data / f"{name}.tsv" for name in names], skip=1)
     yield "training labels", _lines_digest([data / f"{name}.{cfg.labels}" for name in names])
@@ -207,7 +210,7 @@ def text_digests(cfg: Any) -> Iterator[Tuple[str, str]]:
 
 
 def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
-    yield "mask", format(Mask.load(cfg.mask_file).digest(), "08x") if cfg.mask_file else "none"
+    yield "mask", _masks_digest(cfg)
     if config is None:
         return
     if getattr(config.model, "w2v_path", None):
@@ -217,6 +220,20 @@ def _contents(cfg: Any, config: Optional[Any]) -> Iterator[Tuple[str, str]]:
         yield "finetune_from_model", "none"
     elif PathManager.isfile(origin):  # needed at the first start only, and may be gone afterwards
         yield "finetune_from_model", _file_digest(origin)
+
+
+def _masks_digest(cfg: Any) -> str:
+    if not cfg.mask_file:
+        return "none"
+    files = {"": cfg.mask_file}
+    if getattr(cfg, "mask_per_corpus", False):
+        files = mask_files_of(cfg.mask_file, corpora_in(cfg))
+    return ",".join(format(Mask.load(path).digest(), "08x") for path in files.values())
+
+
+def corpora_in(cfg: Any) -> List[str]:
+    """The keys of the corpora that are trained on."""
+    return [key for key, _ in corpora_of(cfg.train_subset)]
 
 
 def _file_digest(path: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
@@ -185,7 +185,32 @@ PRUNING_OPTIONS = [o.name for o in fields(PruningConfig) if o.metadata.get("help
 
 
 @dataclass
-class ParpConfig(PruningConfig, DecodingConfig, AudioFinetuningConfig):
+class CorporaConfig(FairseqDataclass):
+    """The options of training with a mask for each corpus."""
+
+    mask_per_corpus: bool = field(
+        default=False,
+        metadata={
+            "help": "true: a mask for each corpus that dataset.train_subset names, as "
+            "'es:train_es,fr:train_fr'. The corpora are trained in turn over shared weights: a "
+            "batch of one sees its subnetwork, and an update changes nothing outside of it. "
+            "`prune_interval` counts the updates of the corpus, and `mask_file` may be KEY:FILE,"
+            "KEY:FILE. Checkpoints hold what one mask or another keeps; `parp pack --corpus` "
+            "gives the subnetwork of one"
+        },
+    )
+    corpus: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "evaluation of a checkpoint that was trained with `mask_per_corpus`: the "
+            "corpus whose subnetwork scores the utterances. Not given: KEY:NAME as the subset "
+            "names it, and a joint manifest NAME takes it from the manifests NAME_KEY"
+        },
+    )
+
+
+@dataclass
+class ParpConfig(PruningConfig, CorporaConfig, DecodingConfig, AudioFinetuningConfig):
     """The options of ``audio_finetuning``, and those of pruning and decoding."""
 
 
@@ -211,15 +236,22 @@ def pruning_options(cfg: Any) -> Dict[str, Any]:
     return options
 
 
-def build_pruner(cfg: PruningConfig, model: nn.Module) -> Pruner:
+def build_pruner(
+    cfg: PruningConfig, model: nn.Module, make: Callable[..., Pruner] = pruner_of
+) -> Pruner:
     """The pruner of ``model`` that the options describe.
+
+    Args:
+        cfg: the options of the task.
+        model: the network.
+        make: makes the pruner of ``cfg``, the model, a schedule and a run.
 
     Raises:
         ValueError: an option does not fit the model or the run; the message names it.
     """
     schedule = build_schedule(cfg)
     require_ramp_ends(schedule, _run_of(cfg))
-    pruner = pruner_of(cfg, model, schedule, _run_of(cfg))
+    pruner = make(cfg, model, schedule, _run_of(cfg))
     trainable = cfg.trainable or ("head" if cfg.learn_mask else "all")
     train_only(model, trainable, pruner.params if cfg.learn_mask else {})
     if pruner.prunes:
@@ -227,7 +259,7 @@ def build_pruner(cfg: PruningConfig, model: nn.Module) -> Pruner:
         if warning := describe_untrained(pruner, cfg.prune_scope, frozen, "task."):
             logger.warning(warning)
         _require_measurable(cfg, pruner, model, frozen)
-        pruner.observer.watch(model)
+        pruner.watch(model)
     return pruner
 
 

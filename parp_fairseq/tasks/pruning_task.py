@@ -20,7 +20,7 @@ from . import prefetching  # noqa: F401  (ends fairseq's threads before the inte
 from .agreement import require_same_start
 from .identity import config_of_run, identity_in, identity_of, require_same_run
 from .master_weights import all_masters, master_weights, restore_masters
-from .measurements import measure
+from .measurements import measure, optimizer_states
 from .options import (
     PruningConfig,
     build_pruner,
@@ -93,6 +93,15 @@ class PruningTask:
         """Names of :mod:`identity` and digests of the training data."""
         return ()
 
+    def make_pruner(self, model) -> Pruner:
+        """The pruner of the model that is trained."""
+        return build_pruner(self.cfg, model)
+
+    def make_training(self) -> PrunedTraining:
+        """What drives the pruner."""
+        group = distributed_utils.get_data_parallel_group
+        return PrunedTraining(self.pruner, self.cfg.max_update, group)
+
     def require_former(self, former: Former) -> None:
         """Raise ValueError where the data do not fit the checkpoint that training starts from."""
 
@@ -110,12 +119,10 @@ class PruningTask:
         if trains:
             with refusals():
                 self.model = model
-                self.pruner = model.pruner = build_pruner(self.cfg, model)
+                self.pruner = model.pruner = self.make_pruner(model)
                 if self.pruner.prunes:
                     logger.info(coverage(model, self.cfg.prune_scope, self.cfg.prune_bias))
-                self.training = PrunedTraining(
-                    self.pruner, self.cfg.max_update, distributed_utils.get_data_parallel_group
-                )
+                self.training = self.make_training()
                 model.options = pruning_options(self.cfg)
                 self.identity = model.identity = identity_of(
                     self.cfg, model.options, self.data_digests()
@@ -175,7 +182,8 @@ class PruningTask:
         if not self.has_begun:
             self._begin(optimizer, update_num)
         self.training.begin_epoch(self.epoch)
-        with self._counting_inputs(counts=not ignore_grad):
+        batch = self.training.batch(sample.get("corpus"))
+        with batch, self._counting_inputs(counts=not ignore_grad):
             output = super().train_step(
                 sample, model, criterion, optimizer, update_num, ignore_grad
             )
@@ -230,6 +238,7 @@ class PruningTask:
         """Returns whether a former run goes on."""
         resumable = self.model.resumable
         self.training.masters = lambda: master_weights(optimizer, self.pruner.params)
+        self.training.states = lambda: optimizer_states(optimizer, self.pruner.params)
         self.model.masters = all_masters(optimizer)
         resumes = update_num > 0 and resumable is not None
         if resumes:

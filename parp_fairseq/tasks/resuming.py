@@ -13,7 +13,7 @@ from typing import Any, Mapping, Optional
 from fairseq.data import Dictionary
 from fairseq.file_io import PathManager
 
-from parp_fairseq.models.masked import METADATA_KEY
+from parp_fairseq.pruning.metadata import kept_beside
 from parp_fairseq.pruning.plain_file import load_plain
 
 from .identity import identity_in, require_same_run
@@ -61,7 +61,6 @@ def find_former(options: Any) -> Optional[Former]:
         raise ValueError(f"checkpoint {path}: {error}") from None
     if not isinstance(state, Mapping) or not isinstance(state.get("model"), Mapping):
         raise ValueError(f"checkpoint {path} holds no weights under 'model'")
-    metadata = getattr(state["model"], "_metadata", None) or {}
     history = state.get("optimizer_history") or [{}]
     return Former(
         path=Path(path),
@@ -69,7 +68,7 @@ def find_former(options: Any) -> Optional[Former]:
         updates=history[-1].get("num_updates", 0),
         hours=(state.get("extra_state") or {}).get("previous_training_time", 0) / 3600,
         has_optimizer=state.get("last_optimizer_state") is not None,
-        metadata=metadata.get("", {}).get(METADATA_KEY),
+        metadata=kept_beside(state["model"]),
         dictionary=(state.get("task_state") or {}).get("target_dictionary"),
     )
 

@@ -43,6 +43,11 @@ def load_network(path: Path, cpu: bool = False) -> Tuple[Any, Any]:
             raise ValueError("it was trained without labels")
     except (ValueError, OSError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is not a finetuned checkpoint of fairseq: {error}") from None
+    if masks := list(getattr(network, "masks", ())):
+        raise ValueError(
+            f"{path} has a subnetwork for each of {', '.join(masks)}: expected the checkpoint of "
+            f"one, which `parp pack --corpus {masks[0]}` and `parp unpack` make"
+        )
     if torch.cuda.is_available() and not cpu:
         network.cuda()
     return network.eval(), task

@@ -56,13 +56,15 @@ def kind_of(study: Mapping[str, Any], configs: Mapping[str, Any]) -> Speech | Te
         configs: method -> the composed config of its trainings.
 
     Raises:
-        ValueError: a study of text has decoders, or one of speech has pairs.
+        ValueError: a study of text has decoders or several corpora, or one of speech has pairs.
     """
     tasks = {config["task"]["_name"] for config in configs.values()}
     if tasks != {"parp_sentence_prediction"}:
         if study["pairs"]:
             raise ValueError("pairs is true: expected it for sentences only")
         return Speech(study["labels"])
+    if study.get("corpora"):
+        raise ValueError("corpora are given: expected a recipe for speech")
     if study["decoders"]:
         raise ValueError("decoders are given: expected none, since classes are not decoded")
     return Text(study["pairs"])

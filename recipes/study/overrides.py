@@ -23,6 +23,7 @@ _OWNED = {
     "common.seed": "seeds",
     "task.seed": "seeds",
     "task.data": "data",
+    "task.mask_per_corpus": "mask_per_corpus",
     "task.labels": "labels",
     "model.w2v_path": "encoder",
     "distributed_training.distributed_world_size": "gpus",

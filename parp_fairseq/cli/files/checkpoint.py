@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from parp_fairseq.pruning import Coverage, Mask, Pattern, coverage, parse_pattern
+from parp_fairseq.pruning.metadata import masks_beside
 from parp_fairseq.pruning.plain_file import load_plain
+from parp_fairseq.pruning.scope import encoder_name
 from parp_fairseq.pruning.weights import without_teacher
 
 
@@ -58,6 +60,45 @@ class Checkpoint:
         return updates if isinstance(updates, int) else None
 
     @property
+    def masks(self) -> Dict[str, Mask]:
+        """Corpus -> mask, of training with ``task.mask_per_corpus``; empty for one subnetwork."""
+        return masks_beside(self.state["model"])
+
+    def subnetwork(self, corpus: str) -> "Checkpoint":
+        """The checkpoint of the subnetwork of one corpus.
+
+        Raises:
+            ValueError: it has no mask of that corpus.
+        """
+        mask = self.mask_of(corpus)
+        weights = dict(self.state["model"])
+        mask.apply_to_state_(weights, encoder_name)
+        state = {**self.state, "model": weights}
+        cfg = state.get("cfg")
+        if isinstance(cfg, Mapping):
+            state["cfg"] = {**cfg, "task": {**cfg["task"], "mask_per_corpus": False}}
+        return Checkpoint(self.path, state)
+
+    def mask_of(self, corpus: str) -> Mask:
+        """The mask of one corpus.
+
+        Raises:
+            ValueError: there is none.
+        """
+        masks = self.masks
+        if corpus not in masks:
+            found = f"masks of {', '.join(masks)}" if masks else "one subnetwork for all corpora"
+            raise ValueError(
+                f"--corpus is {corpus!r}, and {self.path} has {found}: expected "
+                + ("one of these" if masks else "no --corpus")
+            )
+        return masks[corpus]
+
+    def require_one_subnetwork(self) -> None:
+        """Raise ValueError where each corpus has a subnetwork of its own."""
+        require_one_subnetwork(self.path, self.state["model"])
+
+    @property
     def is_of_parp(self) -> bool:
         """Whether the task ``parp`` trained it, so that its config says what it pruned."""
         return self._task_option("prune_scope", None) is not None
@@ -102,6 +143,16 @@ class Checkpoint:
     def prunable(self, scope: str, bias: bool = True) -> Dict[str, Tensor]:
         """The weights that the scope covers."""
         return dict(self.coverage(scope, bias).covered)
+
+
+def require_one_subnetwork(path: Path, weights: Mapping[str, Any]) -> None:
+    """Raise ValueError where ``weights``, of the file ``path``, have a mask for each corpus."""
+    masks = list(masks_beside(weights))
+    if masks:
+        raise ValueError(
+            f"{path} has a subnetwork for each of {', '.join(masks)}: expected the checkpoint of "
+            f"one, which `parp pack --corpus {masks[0]}` and `parp unpack` make"
+        )
 
 
 def covered(

@@ -34,6 +34,15 @@ def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_corpus(parser, what: str) -> None:
+    """``--corpus NAME``, for checkpoints with a mask for each corpus."""
+    parser.add_argument(
+        "--corpus",
+        metavar="NAME",
+        help=f"{what}, of a checkpoint that was trained with task.mask_per_corpus=true",
+    )
+
+
 def seed(text: str) -> int:
     """The type of ``--seed``: a whole number from 0 to 2**32 - 1."""
     value = int(text) if text.isdecimal() else -1

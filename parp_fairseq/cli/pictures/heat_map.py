@@ -3,7 +3,7 @@
 import math
 import textwrap
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from parp_fairseq.cli.counting.layers import SparsityByLayer
 from parp_fairseq.cli.counting.overlap import OverlapByLayer
@@ -44,6 +44,30 @@ def draw_iou(
         axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
 
 
+def draw_matrix(
+    path: Path,
+    values: List[List[Optional[float]]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    axes_are: Sequence[str],
+    meaning: str,
+    title: str,
+    number: str = "{:.2f}",
+    span: Optional[Tuple[float, float]] = None,
+) -> None:
+    """Any matrix. A cell without a value shows a dash.
+
+    Args:
+        axes_are: what the columns and the rows are.
+        meaning: of the values.
+        number: their format.
+        span: lowest and highest value of the colours; None suits shares.
+    """
+    with _heat_map(path, values, rows, columns, meaning, title, number, span) as axes:
+        axes.set(xlabel=axes_are[0], ylabel=axes_are[1])
+        axes.set_xticks(axes.get_xticks(), columns, rotation=30, ha="right", rotation_mode="anchor")
+
+
 def draw_error_rates(
     path: Path,
     rates: List[List[float]],
@@ -78,7 +102,9 @@ class _heat_map:
         meaning: str,
         title: str,
         number: str = "{:.1%}",
+        span: Optional[Tuple[float, float]] = None,
     ):
+        self.span = span
         self.values, self.rows, self.columns = values, rows, columns
         self.meaning, self.title, self.number = meaning, title, number
         # The axes fill the figure. Labels of any length lie outside; saving makes room for them.
@@ -90,6 +116,7 @@ class _heat_map:
         known = [value for row in grid for value in row if not math.isnan(value)]
         low = min(math.floor(10 * min(known)) / 10, 0.9)
         high = max(math.ceil(10 * max(known)) / 10, low + 0.1)
+        low, high = self.span or (low, high)
         figure = self.picture.__enter__()
         axes = figure.add_axes((0, 0, 1, 1))
         scale = figure.add_axes((1 + 0.12 / self.width, 0, 0.1 / self.width, 1))

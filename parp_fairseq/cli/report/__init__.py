@@ -12,6 +12,9 @@ seeds), the sparsity measured in each model, the cost of each method, learning c
 masks agree, where they prune, and what re-pruning revived. It consists of report.md, its pictures,
 and the numbers as .csv. You can run it while the study goes on.
 
+A study over several corpora, such as languages, has pages of its own: error rates of masks that one
+corpus found and another was finetuned with, how masks overlap, a tree of the corpora, and bytes.
+
 Runs that are not finished, or whose files are damaged, are listed. A run that was not trained with
 the method, sparsity or seed that the study planned is an error, and so are runs of one method that
 differ in more than sparsity and seed."""
@@ -43,5 +46,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from .compose import write_report
+    from .languages.compose import write_languages
+    from .languages.runs import is_of_languages
 
-    write_report(args.study, args.output or args.study / "report", args.format)
+    write = write_languages if is_of_languages(args.study) else write_report
+    write(args.study, args.output or args.study / "report", args.format)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 from parp_fairseq.cli.pictures.style import require_matplotlib
 from parp_fairseq.pruning.replacing import replacing
@@ -43,14 +43,22 @@ def write_report(folder: Path, output: Path, formats: Sequence[str]) -> None:
     pictures, *_ = [_draw(study, masks, intervals, output, kind) for kind in kinds]
     sections = _sections(study, masks, intervals, no_intervals, pictures)
     texts = all_tables(study, masks, intervals)
-    if "latex" in formats:
+    write_texts(output, sections, texts, "latex" in formats)
+    print(f"{_status(study)}\n\nreport  {output / 'report.md'}")
+
+
+def write_texts(
+    output: Path, sections: Sequence[Section], texts: Mapping[str, str], latex: bool
+) -> None:
+    """Write the files ``texts``, report.md, and if wanted report.tex to ``output``."""
+    texts = dict(texts)
+    if latex:
         texts["report.tex"] = latex_report(sections)
     # Last: a report.md means that the files it refers to exist.
     texts["report.md"] = _markdown(sections)
     for name, text in texts.items():
         with replacing(output / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    print(f"{_status(study)}\n\nreport  {output / 'report.md'}")
 
 
 def _draw(

@@ -29,7 +29,7 @@ def runs_csv(study: Study) -> str:
             + [_rounded(score.character_error_rate) for score in scores]
             + [score.utterances for score in scores]
         )
-    return _csv(headers, rows)
+    return as_csv(headers, rows)
 
 
 def cells_csv(study: Study) -> str:
@@ -54,7 +54,7 @@ def cells_csv(study: Study) -> str:
             ):
                 row += [_average(rates), _spread(rates)]
         rows.append(row)
-    return _csv(headers, rows)
+    return as_csv(headers, rows)
 
 
 def pruning_csv(study: Study) -> str:
@@ -64,7 +64,7 @@ def pruning_csv(study: Study) -> str:
         for run in _all_runs(study)
         for at in run.log.prunes
     )
-    return _csv(["run", "update", "sparsity", "revived", "mask_iou"], rows)
+    return as_csv(["run", "update", "sparsity", "revived", "mask_iou"], rows)
 
 
 def learning_csv(study: Study) -> str:
@@ -74,7 +74,7 @@ def learning_csv(study: Study) -> str:
         for run in _all_runs(study)
         for update in sorted(run.log.loss.keys() | run.log.valid.keys())
     )
-    return _csv(["run", "update", "loss", "valid_error_rate"], rows)
+    return as_csv(["run", "update", "loss", "valid_error_rate"], rows)
 
 
 def iou_csv(masks: Sequence[MasksAtSparsity]) -> str:
@@ -86,7 +86,7 @@ def iou_csv(masks: Sequence[MasksAtSparsity]) -> str:
         for b, value in zip(at.methods, row)
         if value is not None
     )
-    return _csv(["sparsity", "method", "other", "iou"], rows)
+    return as_csv(["sparsity", "method", "other", "iou"], rows)
 
 
 def seeds_csv(masks: Sequence[MasksAtSparsity]) -> str:
@@ -97,7 +97,7 @@ def seeds_csv(masks: Sequence[MasksAtSparsity]) -> str:
         for method, pairs in at.pairs.items()
         for seeds, iou in pairs.items()
     )
-    return _csv(["sparsity", "method", "seed", "other_seed", "iou"], rows)
+    return as_csv(["sparsity", "method", "seed", "other_seed", "iou"], rows)
 
 
 def layers_csv(masks: Sequence[MasksAtSparsity]) -> str:
@@ -108,7 +108,7 @@ def layers_csv(masks: Sequence[MasksAtSparsity]) -> str:
         for method, parts in at.parts.items()
         for part, values in parts.items()
     )
-    return _csv(["sparsity", "method", "part", "sparsity_measured", "std"], rows)
+    return as_csv(["sparsity", "method", "part", "sparsity_measured", "std"], rows)
 
 
 def intervals_csv(intervals: Intervals) -> str:
@@ -119,7 +119,7 @@ def intervals_csv(intervals: Intervals) -> str:
         + [f"{value:.4f}" for value in (at.difference, at.low, at.high)]
         for (cell, split, measure), at in intervals.items()
     )
-    return _csv([*headers, "difference", "low", "high"], rows)
+    return as_csv([*headers, "difference", "low", "high"], rows)
 
 
 def _all_runs(study: Study) -> Iterable[Run]:
@@ -146,7 +146,8 @@ def _rounded(value: Any, digits: int = 4) -> Any:
     return None if value is None else f"{value:.{digits}f}"
 
 
-def _csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def as_csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as the text of a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headers)

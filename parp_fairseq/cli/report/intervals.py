@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
-from .runs import Cell, Run, Study
+from .runs import Cell, Study
+from .scores import Score
 
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE
 _RESAMPLES = 9999
@@ -52,27 +53,37 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
     found: Intervals = {}
     why = "no seed has both a dense model and another one"
     for split in study.splits:
-        speakers = _speakers_of(study, split)
+        config = next((run.log.config for run in study.runs if run.log.config), None)
+        data = Path(str(config["task"].get("data", ""))) if config else Path()
+        if study.classifies and study.runs:
+            speakers = {number: str(number) for number in study.runs[0].scores[split].errors}
+        else:
+            speakers = speakers_of(data, split)
         if not speakers or len(set(speakers.values())) < 2:
             why = f"the speakers of {split} are not known, or there is only one"
             continue
         for cell, runs in study.cells.items():
-            pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense]
+            pairs = [
+                (run.scores[split], dense[run.seed].scores[split])
+                for run in runs
+                if run.seed in dense
+            ]
             if cell.method == "dense" or not pairs:
                 continue
             for measure in (study.measure, *(["cer"] if study.error == "WER" else [])):
-                interval = _interval(pairs, split, measure, speakers)
+                interval = paired_interval(pairs, measure, speakers)
                 if interval:
                     found[cell, split, measure] = interval
     return found, "" if found else why
 
 
-def _speakers_of(study: Study, split: str) -> Dict[int, str]:
-    """Number of each utterance of the split -> its speaker; empty if one is not known."""
-    if study.classifies and study.runs:
-        return {number: str(number) for number in study.runs[0].scores[split].errors}
-    config = next((run.log.config for run in study.runs if run.log.config), None)
-    data = Path(str(config["task"].get("data", ""))) if config else Path()
+def speakers_of(data: Path, split: str) -> Dict[int, str]:
+    """Number of each utterance of the split -> its speaker; empty if one is not known.
+
+    Args:
+        data: the folder of manifests.
+        split: SPLIT, or SPLIT+DECODER.
+    """
     manifest, table = data / f"{split.partition('+')[0]}.tsv", data / "speakers.tsv"
     if not manifest.is_file():
         return {}
@@ -90,17 +101,27 @@ def _speakers_of(study: Study, split: str) -> Dict[int, str]:
     return speakers
 
 
-def _interval(
-    pairs: List[Tuple[Run, Run]], split: str, measure: str, speakers: Mapping[int, str]
+def paired_interval(
+    pairs: List[Tuple[Score, Score]], measure: str, speakers: Mapping[int, str]
 ) -> Optional[Interval]:
+    """The difference of the first to the second of each pair; needs scipy.
+
+    Args:
+        pairs: scores of the same utterances, a pair for each seed.
+        measure: ``cer`` counts characters, anything else words.
+        speakers: number of each utterance -> its speaker.
+
+    Returns:
+        None if other utterances were scored than those of ``speakers``.
+    """
     import numpy as np
     from scipy.stats import bootstrap
 
     differences: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
     lengths: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
-    for runs in pairs:
-        for sign, run in zip((1, -1), runs):
-            errors = run.scores[split].errors
+    for pair in pairs:
+        for sign, score in zip((1, -1), pair):
+            errors = score.errors
             if errors.keys() != speakers.keys():  # another manifest than the one that was scored
                 return None
             for number, counts in errors.items():

@@ -202,12 +202,13 @@ def _what_it_lacks(runs: Path, run: _Planned, splits: List[str]) -> Optional[str
     for name in run.chain:
         folder = runs / name
         if not (folder / "model.pt").is_file():
-            return _how_far(folder) if name == run.name else f"waits for {name}"
+            return how_far(folder) if name == run.name else f"waits for {name}"
     unscored = [split for split in splits if not is_scored(runs / run.name / f"{split}.txt")]
     return f"trained, but not scored on {', '.join(unscored)}" if unscored else None
 
 
-def _how_far(folder: Path) -> str:
+def how_far(folder: Path) -> str:
+    """How far the training of a run got, in words."""
     log, console = folder / "hydra_train.log", folder / "train.log"
     if not console.is_file():
         return "not started"

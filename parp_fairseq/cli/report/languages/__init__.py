@@ -1,0 +1,1 @@
+"""Pages of ``parp report`` for a study over several corpora, such as languages."""

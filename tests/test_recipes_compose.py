@@ -74,6 +74,7 @@ TASK_DEFAULTS = {
     "prune_pattern": "global",
     "prune_scope": "transformer",
     "prune_bias": True,
+    "mask_per_corpus": False,
     "learn_mask": False,
     "score_init": "rank",
     "trainable": None,

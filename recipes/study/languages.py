@@ -5,7 +5,7 @@ with one mask, or on all corpora with a mask for each.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -77,7 +77,7 @@ class Corpus:
 
 
 class Commands:
-    """The command that prepares each corpus: ``{commands:NAME.}`` in a format string.
+    """The command that prepares each corpus: ``{commands:CONFIGURED.}`` in a format string.
 
     The full stop keeps Snakemake from taking the end of a name for an instruction to quote.
     """
@@ -86,11 +86,30 @@ class Commands:
         self.corpora = corpora
         self.places = {"repository": repository, "encoder": encoder}
 
-    def __format__(self, name: str) -> str:
-        corpus = self.corpora[name.removesuffix(".")]
+    @staticmethod
+    def configured(corpus: Corpus) -> str:
+        """Name of the corpus, if it has one, and a digest of the command: another one runs anew."""
+        return f"{corpus.name} {digest(corpus.prepare)}".lstrip()
+
+    def __format__(self, configured: str) -> str:
+        corpus = self.corpora[configured.rpartition(" ")[0]]
         places = {**self.places, "data": corpus.data, "source": corpus.source}
         places.update({member: self.corpora[member].data for member in corpus.joins})
         return fill(corpus.prepare, places)
+
+
+class OfRun:
+    """A part of a shell command that depends on the run: ``{part:RUN.}`` in a format string.
+
+    Snakemake repeats a job whose `params` have changed. Paths are not among them, so a study can be
+    moved.
+    """
+
+    def __init__(self, of: Callable[[str], str]):
+        self.of = of
+
+    def __format__(self, run: str) -> str:
+        return self.of(run.removesuffix("."))
 
 
 @dataclass(frozen=True)

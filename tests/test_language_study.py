@@ -18,8 +18,8 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 sys.path.insert(0, str(RECIPES / "study"))
 
 from composed import compose, read_presets  # noqa: E402
-from languages import evaluations_of, plan_languages, read_corpora  # noqa: E402
 from overrides import parse  # noqa: E402
+from several_corpora import evaluations_of, plan_languages, read_corpora  # noqa: E402
 from test_study import SAVED, SNAKEMAKE, is_half_done, snakemake, starts, wait_until  # noqa: E402
 
 from parp_fairseq.cli import main as parp  # noqa: E402

@@ -13,11 +13,11 @@ from test_checkpoints import assert_same
 HERE = Path(__file__).parent
 RECIPES = HERE.parent / "recipes"
 
-# In CI a few; all with `make test-slow`. The start-up of a process is most of what this takes.
-MOMENTS = [("prune", 3), ("copy", 4)]
+# In CI one; all with `make test-slow`. The start-up of a process is most of what this takes.
+MOMENTS = [("prune", 3)]
 SLOW_MOMENTS = [
     *(("prune", n) for n in (1, 2, 6)),
-    *(("copy", n) for n in (1, 2, 6)),
+    *(("copy", n) for n in (1, 2, 4, 6)),
     *(("save", n) for n in (1, 2, 3, 4)),
     *(("validation", n) for n in (1, 5, 9)),
     *(("update", n) for n in (1, 7, 12)),

@@ -156,7 +156,9 @@ def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
     network.remove_pretraining_modules()
     before = network.state_dict()
     plain = OmegaConf.to_container(network.cfg, enum_to_str=True).items()
-    settings = {key: value for key, value in plain if not str(value).startswith("${")}
+    settings = {
+        key: value for key, value in plain if key != "_name" and not str(value).startswith("${")
+    }
     state["cfg"]["model"]["w2v_args"]["model"].update(settings)
     symbols = len(state["model"]["w2v_encoder.proj.bias"])
     encoder = folder / "encoder.pt"

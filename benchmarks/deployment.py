@@ -34,8 +34,8 @@ from omegaconf import OmegaConf
 from page import table
 from tqdm import tqdm
 
-from parp_fairseq.cli.files.packing import read_weights, settings_of
-from parp_fairseq.cli.files.shrinkable import shrunk_state
+from parp_fairseq.cli.files.packing import read_weights, settings_of, write_checkpoint
+from parp_fairseq.cli.files.shrinkable import load_shrinkable, shrunk_state
 from parp_fairseq.pruning import Mask, magnitude, parse_pattern, prunable_parameters
 from parp_fairseq.pruning.pack import Pack
 from parp_fairseq.transcription import Transcriber
@@ -140,7 +140,7 @@ def checkpoints(trained: Dict[str, Path], encoder: Path, folder: Path) -> Dict[s
     """The file of each way, from those that were trained."""
     folder.mkdir(parents=True, exist_ok=True)
     small, pack = folder / "shrunk.pt", folder / "pack.safetensors"
-    torch.save(shrunk_state(read_weights(trained[CHANNELS]).state)[0], small)
+    torch.save(shrunk_state(load_shrinkable(trained[CHANNELS]))[0], small)
     checkpoint = read_weights(trained[ZEROS])
     base = read_weights(encoder).state["model"]
     Pack.of(checkpoint.state["model"], base, settings_of(checkpoint, encoder)).save(pack)
@@ -151,7 +151,8 @@ def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
     """The ways in the size of base, with random weights and the dictionary of ``dense``."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    state = read_weights(dense).state
+    checkpoint = read_weights(dense)
+    told = settings_of(checkpoint, None)
     network = make("base")
     network.remove_pretraining_modules()
     before = network.state_dict()
@@ -159,10 +160,10 @@ def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
     settings = {
         key: value for key, value in plain if key != "_name" and not str(value).startswith("${")
     }
-    state["cfg"]["model"]["w2v_args"]["model"].update(settings)
-    symbols = len(state["model"]["w2v_encoder.proj.bias"])
+    told["cfg"]["model"]["w2v_args"]["model"].update(settings)
+    symbols = len(checkpoint.state["model"]["w2v_encoder.proj.bias"])
     encoder = folder / "encoder.pt"
-    torch.save({"cfg": state["cfg"]["model"]["w2v_args"], "model": before}, encoder)
+    torch.save({"cfg": told["cfg"]["model"]["w2v_args"], "model": before}, encoder)
     trained = {}
     for way, (_, pattern) in TRAINED.items():
         # Finetuned: every weight that trains is another one.
@@ -179,7 +180,7 @@ def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
             pruned = chosen.covered(prunable_parameters(weights))
             Mask(chosen(pruned, magnitude, 0.5)).apply_(pruned)
         trained[way] = folder / f"{way.replace(':', '_').replace(' ', '_')}.pt"
-        torch.save({**state, "model": weights}, trained[way])
+        write_checkpoint(trained[way], weights, told)
     return checkpoints(trained, encoder, folder)
 
 

@@ -39,9 +39,7 @@ def draw_iou(
     title: str = "Agreement of the masks",
 ) -> None:
     """Mask by mask. A cell without a value shows a dash."""
-    with _heat_map(path, matrix, labels, labels, "IoU of kept weights", title, "{:.2f}") as axes:
-        axes.set(xlabel="mask", ylabel="mask")
-        axes.set_xticks(axes.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")
+    draw_matrix(path, matrix, labels, labels, ("mask", "mask"), "IoU of kept weights", title)
 
 
 def draw_matrix(

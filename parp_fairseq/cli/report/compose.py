@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 from parp_fairseq.cli.pictures.style import require_matplotlib
 from parp_fairseq.pruning.replacing import replacing
@@ -33,9 +33,7 @@ def write_report(folder: Path, output: Path, formats: Sequence[str]) -> None:
     """
     require_matplotlib("parp report")
     study = read_study(folder)
-    if not study.runs:
-        reasons = "; ".join(f"{name}: {why}" for name, why in study.unfinished[:1])
-        raise ValueError(f"{folder} has no finished run yet, of {len(study.unfinished)}: {reasons}")
+    require_runs(study)
     masks = read_masks(study)
     intervals, no_intervals = read_intervals(study)
     output.mkdir(parents=True, exist_ok=True)
@@ -44,7 +42,7 @@ def write_report(folder: Path, output: Path, formats: Sequence[str]) -> None:
     sections = _sections(study, masks, intervals, no_intervals, pictures)
     texts = all_tables(study, masks, intervals)
     write_texts(output, sections, texts, "latex" in formats)
-    print(f"{_status(study)}\n\nreport  {output / 'report.md'}")
+    print(f"{status(study)}\n\nreport  {output / 'report.md'}")
 
 
 def write_texts(
@@ -108,7 +106,7 @@ def _sections(
 ) -> List[Section]:
     overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
     title = f"Study: recipe `{study.recipe}`{overrides}"
-    sections = [Section(title, [_status(study), *_notes(study)])]
+    sections = [Section(title, [status(study), *_notes(study)])]
     for split in reversed(study.splits):
         drawn = pictures if split == study.splits[-1] else {}
         sections += _rates(study, split, intervals, no_intervals, drawn)
@@ -181,7 +179,17 @@ def _has_characters(study: Study, split: str) -> bool:
     return study.error == "WER" and any(rate is not None for rate in known)
 
 
-def _status(study: Study) -> str:
+def require_runs(study: Any) -> None:
+    """Raise ValueError where no run of a study, of one corpus or of several, is finished."""
+    if not study.runs:
+        reasons = "; ".join(f"{name}: {why}" for name, why in study.unfinished[:1])
+        raise ValueError(
+            f"{study.folder} has no finished run yet, of {len(study.unfinished)}: {reasons}"
+        )
+
+
+def status(study: Any) -> str:
+    """How many runs of a study are in the report, and why others are not."""
     done, missing = len(study.runs), len(study.unfinished)
     if not missing:
         return f"All {done} runs are finished."

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, List, Optional, Tuple
 
 from tqdm import tqdm
 
@@ -168,17 +168,9 @@ def read_study(folder: Path) -> Study:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the plan of a study ({error!r})") from None
+    runs = folder / "runs"
     for run in tqdm(planned, "reading", unit="run", leave=False):
-        try:
-            lacks = _what_it_lacks(folder / "runs", run, study.splits)
-            if not lacks:
-                study.runs.append(_read_run(folder / "runs", run, study.splits))
-        except DiffersError:
-            raise
-        except (OSError, ValueError) as error:
-            lacks = f"damaged: {' '.join(str(error).split())}"
-        if lacks:
-            study.unfinished.append((run.name, lacks))
+        take_run(study, run, study.splits, lambda run: _read_run(runs, run, study.splits))
     require_same_settings([(run.name, run.cell.method, run.log.config) for run in study.runs])
     for split in study.splits:
         _leave_out_other_utterances(study, split)
@@ -198,12 +190,38 @@ class _Planned:
         return Cell(self.method, self.sparsity)
 
 
-def _what_it_lacks(runs: Path, run: _Planned, splits: List[str]) -> Optional[str]:
+def take_run(
+    study: Any, run: Any, evaluations: Collection[str], read: Callable[[Any], Any]
+) -> None:
+    """Add a planned run to the finished ones of a study, or to the unfinished ones.
+
+    Args:
+        study: of one corpus or of several.
+        run: its plan, with ``name`` and ``chain``.
+        evaluations: names of its score files.
+        read: returns the finished run.
+
+    Raises:
+        DiffersError: it is not what was planned.
+    """
+    try:
+        lacks = _what_it_lacks(study.folder / "runs", run, evaluations)
+        if not lacks:
+            study.runs.append(read(run))
+    except DiffersError:
+        raise
+    except (OSError, ValueError) as error:
+        lacks = f"damaged: {' '.join(str(error).split())}"
+    if lacks:
+        study.unfinished.append((run.name, lacks))
+
+
+def _what_it_lacks(runs: Path, run: Any, evaluations: Collection[str]) -> Optional[str]:
     for name in run.chain:
         folder = runs / name
         if not (folder / "model.pt").is_file():
             return how_far(folder) if name == run.name else f"waits for {name}"
-    unscored = [split for split in splits if not is_scored(runs / run.name / f"{split}.txt")]
+    unscored = [how for how in evaluations if not is_scored(runs / run.name / f"{how}.txt")]
     return f"trained, but not scored on {', '.join(unscored)}" if unscored else None
 
 

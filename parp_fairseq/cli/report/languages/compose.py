@@ -5,7 +5,7 @@ from statistics import mean, stdev
 from typing import Any, Dict, List, Sequence
 
 from parp_fairseq.cli.pictures.style import require_matplotlib
-from parp_fairseq.cli.report.compose import Section, write_texts
+from parp_fairseq.cli.report.compose import Section, require_runs, status, write_texts
 from parp_fairseq.cli.report.csv_tables import as_csv
 from parp_fairseq.cli.report.runs import title_of
 from parp_fairseq.cli.report.tables import Table
@@ -46,9 +46,7 @@ def write_languages(folder: Path, output: Path, formats: Sequence[str]) -> None:
     """
     require_matplotlib("parp report")
     study = read_languages(folder)
-    if not study.runs:
-        reasons = "; ".join(f"{name}: {why}" for name, why in study.unfinished[:1])
-        raise ValueError(f"{folder} has no finished run yet, of {len(study.unfinished)}: {reasons}")
+    require_runs(study)
     output.mkdir(parents=True, exist_ok=True)
     pages = _Pages(output, [kind for kind in formats if kind != "latex"] or ["pdf"])
     overrides = f" with {', '.join(f'`{o}`' for o in study.overrides)}" if study.overrides else ""
@@ -64,15 +62,6 @@ def write_languages(folder: Path, output: Path, formats: Sequence[str]) -> None:
     texts = {**_csv_files(pages), "runs.csv": _runs_csv(study)}
     write_texts(output, pages.sections, texts, "latex" in formats)
     print(f"{status(study)}\n\nreport  {output / 'report.md'}")
-
-
-def status(study: LanguageStudy) -> str:
-    """How many runs are in the report, and why others are not."""
-    done, missing = len(study.runs), len(study.unfinished)
-    if not missing:
-        return f"All {done} runs are finished."
-    others = "\n".join(f"- {name}: {why}" for name, why in study.unfinished)
-    return f"{done} of {done + missing} runs are in the report. Not in it:\n\n{others}"
 
 
 def _add_trainings(pages: _Pages, study: LanguageStudy, found: Dict[Cell, Dict[str, Rate]]) -> None:

@@ -7,10 +7,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from tqdm import tqdm
 
-from parp_fairseq.cli.report.checks import DiffersError, require_as_planned
+from parp_fairseq.cli.report.checks import require_as_planned
 from parp_fairseq.cli.report.logs import read_log
-from parp_fairseq.cli.report.runs import how_far
-from parp_fairseq.cli.report.scores import Score, is_scored, read_score
+from parp_fairseq.cli.report.runs import take_run
+from parp_fairseq.cli.report.scores import Score, read_score
 from parp_fairseq.pruning import Mask
 
 
@@ -119,26 +119,10 @@ def read_languages(folder: Path) -> LanguageStudy:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the plan of a study ({error!r})") from None
+    runs = folder / "runs"
     for planned in tqdm(study.planned, "reading", unit="run", leave=False):
-        try:
-            lacks = _what_it_lacks(folder / "runs", planned)
-            if not lacks:
-                study.runs.append(_read_run(folder / "runs", planned, study.corpora))
-        except DiffersError:
-            raise
-        except (OSError, ValueError) as error:
-            lacks = f"damaged: {' '.join(str(error).split())}"
-        if lacks:
-            study.unfinished.append((planned.name, lacks))
+        take_run(study, planned, planned.scores, lambda run: _read_run(runs, run, study.corpora))
     return study
-
-
-def _what_it_lacks(runs: Path, planned: Planned) -> Optional[str]:
-    for name in planned.chain:
-        if not (runs / name / "model.pt").is_file():
-            return how_far(runs / name) if name == planned.name else f"waits for {name}"
-    unscored = [how for how in planned.scores if not is_scored(runs / planned.name / f"{how}.txt")]
-    return f"trained, but not scored on {', '.join(unscored)}" if unscored else None
 
 
 def _read_run(runs: Path, planned: Planned, corpora: List[str]) -> LanguageRun:

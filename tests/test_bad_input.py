@@ -5,10 +5,9 @@ would run code in test_payloads.py.
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from fairseq_runs import finetune, make_trainer, training_config
 from omegaconf import OmegaConf
@@ -189,10 +188,11 @@ def test_options_from_a_recipe(corpus, encoder, tmp_path, changes, message):
 
 def test_a_recipe_through_the_real_program(corpus, encoder, tmp_path):
     recipes = Path(__file__).parents[1] / "recipes"
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(recipes)]
-    command += ["--config-name", "mini", f"task.data={corpus}", f"model.w2v_path={encoder}"]
-    command += ["common.cpu=true", f"hydra.run.dir={tmp_path}", "task.sparsity=half"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = programs.run(
+        "fairseq_cli.hydra_train", "--config-dir", recipes, "--config-name", "mini",
+        f"task.data={corpus}", f"model.w2v_path={encoder}", "common.cpu=true",
+        f"hydra.run.dir={tmp_path}", "task.sparsity=half",
+    )  # fmt: skip
     assert done.returncode != 0
     assert re.search(r"'half'[^$]*sparsity", done.stderr)
     assert not list(tmp_path.rglob("*.pt"))

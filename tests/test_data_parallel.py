@@ -6,19 +6,24 @@ import pytest
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq_runs import finetune, make_trainer, training_config
+from programs import FORKS
 from torch import distributed, multiprocessing
 
 from parp_fairseq.pruning import Mask
 
-UPDATES = 60
+UPDATES = 30
 # Nothing random in the network: two processes draw other numbers than one does.
 CERTAIN = dict(apply_mask=None, sparsity=0.5, prune_interval=10, lr="[0.001]", max_update=UPDATES)
 
 
 def two_ranks(function, folder, *args) -> None:
     """Call ``function(rank, rendezvous, folder, *args)`` in two processes, to their ends."""
-    rendezvous = f"file://{folder}/rendezvous"
-    multiprocessing.spawn(leaving_together, (function, rendezvous, folder, *args), nprocs=2)
+    multiprocessing.start_processes(
+        leaving_together,
+        (function, f"file://{folder}/rendezvous", folder, *args),
+        nprocs=2,
+        start_method=FORKS.get_start_method(),
+    )
 
 
 def leaving_together(rank, function, *args) -> None:

@@ -2,12 +2,11 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from fairseq import checkpoint_utils, utils
@@ -173,13 +172,14 @@ def test_a_hubert_transcribes_a_recording(corpus, runs):
 
 def test_two_user_dirs_at_once(corpus, user_dir, encoders, tmp_path):
     """The programs themselves, which know the plugin and the encoder from one user dir alone."""
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", ROOT / "recipes"]
-    command += ["--config-name", "mini", f"common.user_dir={user_dir}", "common.cpu=true"]
-    command += [f"task.data={corpus}", f"model.w2v_path={encoders['own']}", "task.normalize=false"]
-    command += [f"hydra.run.dir={tmp_path}", "optimization.max_update=4", "dataset.num_workers=0"]
-    command += ["checkpoint.save_dir=.", "dataset.disable_validation=true", "+method=parp"]
-    command += ["model.mask_length=2", "model.mask_channel_length=1"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
+    done = programs.run(
+        "fairseq_cli.hydra_train", "--config-dir", ROOT / "recipes", "--config-name", "mini",
+        f"common.user_dir={user_dir}", "common.cpu=true", f"task.data={corpus}",
+        f"model.w2v_path={encoders['own']}", "task.normalize=false", f"hydra.run.dir={tmp_path}",
+        "optimization.max_update=4", "dataset.num_workers=0", "checkpoint.save_dir=.",
+        "dataset.disable_validation=true", "+method=parp", "model.mask_length=2",
+        "model.mask_channel_length=1", cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     state = load(tmp_path / "checkpoint_last.pt")
     assert "w2v_encoder.w2v_model.dropout_input.1.scale" in state["model"]

@@ -3,10 +3,10 @@
 import json
 import re
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 import yaml
@@ -116,9 +116,8 @@ def test_a_study_plans_it(package, tmp_path):
     (tmp_path / "encoder.pt").touch()
     study.update(encoder=str(tmp_path / "encoder.pt"), data=str(data))
     (tmp_path / "sticky.yaml").write_text(yaml.safe_dump(study))
-    line = [Path(sys.executable).with_name("snakemake"), "-s", STUDY, "-n", "-p"]
-    line += ["--configfile", tmp_path / "sticky.yaml", "-d", tmp_path / "out"]
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    line = ["-s", STUDY, "--configfile", tmp_path / "sticky.yaml", "-d", tmp_path / "out"]
+    done = programs.run("snakemake", *line, "-n", "-p")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert re.search(r"train +3\n", said)

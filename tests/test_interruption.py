@@ -1,11 +1,11 @@
 """Promise 4: a run that a signal ended anywhere, started again, ends as one left alone."""
 
-import os
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import programs
 import pytest
 from fairseq_runs import load, write_corpus, write_encoder
 from test_checkpoints import assert_same
@@ -58,12 +58,6 @@ def arguments(data: Path, encoder: Path, folder: Path, method: str):
     ]  # fmt: skip
 
 
-def run(program, args):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, [*program, *args])]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -83,7 +77,8 @@ def undisturbed(data, encoder, tmp_path_factory):
     @cache
     def train(method):
         folder = tmp_path_factory.mktemp("undisturbed")
-        done = run(["-m", "fairseq_cli.hydra_train"], arguments(data, encoder, folder, method))
+        args = arguments(data, encoder, folder, method)
+        done = programs.run("fairseq_cli.hydra_train", *args)
         assert done.returncode == 0, done.stdout + done.stderr
         return folder
 
@@ -103,7 +98,7 @@ def undisturbed(data, encoder, tmp_path_factory):
 )
 def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, method, moment, n):
     args = arguments(data, encoder, tmp_path, method)
-    killed = run([HERE / "killed_run.py", "KILL", moment, n], args)
+    killed = programs.run(HERE / "killed_run.py", "KILL", moment, n, *args)
     assert killed.returncode == -9, killed.stdout + killed.stderr
     go_on(args, tmp_path, undisturbed(method))
 
@@ -112,7 +107,8 @@ def test_killed_and_started_again(data, encoder, undisturbed, tmp_path, method, 
 @pytest.mark.parametrize("n", [7, pytest.param(8, marks=pytest.mark.slow)])
 def test_sigterm_saves_and_ends(data, encoder, undisturbed, tmp_path, n):
     args = arguments(data, encoder, tmp_path, "parp_p")
-    told = run([HERE / "killed_run.py", "TERM", "update", n], args)
+    command = [sys.executable, HERE / "killed_run.py", "TERM", "update", n, *args]
+    told = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert told.returncode == -15, told.stdout + told.stderr
     assert f"SIGTERM: the run ends at update {n}; start it again to go on" in told.stdout
     assert load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == n
@@ -120,7 +116,7 @@ def test_sigterm_saves_and_ends(data, encoder, undisturbed, tmp_path, n):
 
 
 def go_on(args, tmp_path, undisturbed):
-    again = run(["-m", "fairseq_cli.hydra_train"], args)
+    again = programs.run("fairseq_cli.hydra_train", *args)
     assert again.returncode == 0, again.stdout + again.stderr
 
     for name in ("checkpoint_last.pt", "checkpoint_best.pt"):

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import programs
 import pytest
 import yaml
 
@@ -148,9 +149,8 @@ def test_corpora_that_are_wrong_are_refused(corpora, message) -> None:
 
 
 def dry_run(folder: Path, *configfile: object) -> str:
-    line = [SNAKEMAKE, "-s", RECIPES / "study" / "Snakefile", "--configfile", *configfile]
-    line += ["-d", folder, "-n", "-p"]
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    line = ["-s", RECIPES / "study" / "Snakefile", "--configfile", *configfile, "-d", folder]
+    done = programs.run("snakemake", *line, "-n", "-p")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -1,12 +1,11 @@
 """manifests/librispeech.py: the corpora's own layouts, made small, become files known whole."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Callable, Dict
 
+import programs
 import pytest
 import soundfile
 from corpora import MANIFESTS, contents, noise, prepare, write_chapter, write_librispeech
@@ -361,15 +360,12 @@ def test_five_updates_and_a_score(corpora: Path, tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     prepare_ok(corpora, data, "--train=10h")
     recipes = Path(__file__).parents[1] / "recipes"
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", recipes]
-    command += ["--config-name", "librispeech_10h_base", "+method=parp", f"task.data={data}"]
-    command += [f"model.w2v_path={write_encoder(tmp_path / 'encoder.pt')}", f"hydra.run.dir={run}"]
-    command += ["common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=40000"]
-    command += ["model.mask_length=2", "model.mask_channel_length=1"]
-    command += ["optimization.max_update=5"]
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    done = programs.run(
+        "fairseq_cli.hydra_train", "--config-dir", recipes,
+        "--config-name", "librispeech_10h_base", "+method=parp", f"task.data={data}",
+        f"model.w2v_path={write_encoder(tmp_path / 'encoder.pt')}", f"hydra.run.dir={run}",
+        "common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=40000",
+        "model.mask_length=2", "model.mask_channel_length=1", "optimization.max_update=5",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     checkpoint = run / "checkpoints" / "checkpoint_best.pt"

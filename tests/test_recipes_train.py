@@ -5,13 +5,12 @@ except for what a CPU needs. The recipes of HuBERT large and data2vec are compos
 test_recipes_compose.py only.
 """
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Dict
 
+import programs
 import pytest
 import torch
 from fairseq_runs import load, write_corpus, write_encoder
@@ -57,14 +56,13 @@ def hubert(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(
     recipe: str, method: str, data: Path, encoder: Path, folder: Path, *overrides: str
 ) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train"]
-    command += ["--config-dir", str(RECIPES), "--config-name", recipe, f"+method={method}"]
-    command += [f"task.data={data}", f"model.w2v_path={encoder}", f"hydra.run.dir={folder}"]
-    command += ["common.cpu=true", "dataset.num_workers=0", "dataset.max_tokens=30000"]
-    command += ["model.mask_length=2", "model.mask_channel_length=1"]
-    command += ["optimization.max_update=5", *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return programs.run(
+        "fairseq_cli.hydra_train", "--config-dir", RECIPES, "--config-name", recipe,
+        f"+method={method}", f"task.data={data}", f"model.w2v_path={encoder}",
+        f"hydra.run.dir={folder}", "common.cpu=true", "dataset.num_workers=0",
+        "dataset.max_tokens=30000", "model.mask_length=2", "model.mask_channel_length=1",
+        "optimization.max_update=5", *overrides,
+    )  # fmt: skip
 
 
 # One of each kind; the others differ from it in numbers.

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 import yaml
 
@@ -50,17 +51,19 @@ LIBRISPEECH = [
 ]
 
 
-def command(folder: Path, study: dict, *options) -> list[str]:
+def arguments(folder: Path, study: dict, *options) -> list:
     folder.mkdir(exist_ok=True)
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(study))
-    line = [SNAKEMAKE, "-s", STUDY / "Snakefile", "--configfile", file, "-d", folder, *options]
-    return [*map(str, line)]
+    return ["-s", STUDY / "Snakefile", "--configfile", file, "-d", folder, *options]
+
+
+def command(folder: Path, study: dict, *options) -> list[str]:
+    return [*map(str, [SNAKEMAKE, *arguments(folder, study, *options)])]
 
 
 def snakemake(folder: Path, study: dict, *options) -> str:
-    line = command(folder, study, *options)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = programs.run("snakemake", *arguments(folder, study, *options))
     assert done.returncode == 0, done.stderr + "".join(
         f"\n== {log}\n{log.read_text()[-2000:]}" for log in folder.rglob("*.log")
     )
@@ -317,9 +320,9 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     (tmp_path / "encoder.pt").touch()
     given = ["--config", f"data={tmp_path}", f"encoder={tmp_path / 'encoder.pt'}"]
     given += [f"recipe={recipe}"] * (name == "librispeech")
-    line = [SNAKEMAKE, "-s", STUDY / "Snakefile", "--configfile", STUDY / f"{name}.yaml"]
+    line = ["-s", STUDY / "Snakefile", "--configfile", STUDY / f"{name}.yaml"]
     line += ["-d", tmp_path / "out", "-n", "-p", "--workflow-profile", "slurm", *given]
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    done = programs.run("snakemake", *line)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     # Six methods at nine sparsities, and the dense one; masks of OMP and of IMP's rounds.
@@ -344,8 +347,7 @@ def test_studies_of_large_encoders_are_ready_for_slurm(recipe, tmp_path):
     ],
 )
 def test_a_study_file_that_is_wrong_is_refused(change, message, tmp_path):
-    line = command(tmp_path, {**SMALL, **change}, "-n")
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = programs.run("snakemake", *arguments(tmp_path, {**SMALL, **change}, "-n"))
     assert done.returncode != 0
     assert re.search(message, done.stdout + done.stderr)
     assert not (tmp_path / "runs").exists()
@@ -363,7 +365,7 @@ def test_loggers_name_a_run_by_its_cell(tmp_path):
 def test_a_training_that_fails_says_why_in_a_line(undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "study")
     overrides = [*SMALL["overrides"], "task.prune_scope=decoder"]
-    line = command(folder, {**SMALL, "methods": ["mpi"], "overrides": overrides}, "-j", 1)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    study = {**SMALL, "methods": ["mpi"], "overrides": overrides}
+    done = programs.run("snakemake", *arguments(folder, study, "-j", 1))
     assert done.returncode != 0
     assert re.search(r"^.*unknown scope 'decoder'", done.stderr, re.MULTILINE)

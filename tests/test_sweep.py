@@ -1,9 +1,8 @@
 """fairseq-hydra-train -m over sparsity and seed: a folder for each run, which is not run twice."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from fairseq_runs import load
 
@@ -11,15 +10,14 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def sweep(corpus, encoder, folder, *overrides):
-    command = [
-        sys.executable, "-m", "fairseq_cli.hydra_train", "-m", "--config-dir", RECIPES,
-        "--config-name", "mini", "+method=rp", f"task.data={corpus}", f"model.w2v_path={encoder}",
+    return programs.run(
+        "fairseq_cli.hydra_train", "-m", "--config-dir", RECIPES, "--config-name", "mini",
+        "+method=rp", f"task.data={corpus}", f"model.w2v_path={encoder}",
         "task.normalize=false", "common.cpu=true", "dataset.num_workers=0",
         "dataset.disable_validation=true", "optimization.max_update=2", "model.mask_length=2",
         "model.mask_channel_length=1", f"hydra.sweep.dir={folder}",
         *overrides,
-    ]  # fmt: skip
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    )  # fmt: skip
 
 
 def test_a_sweep_over_sparsity_and_seed(corpus, encoder, tmp_path):

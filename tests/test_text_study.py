@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 import yaml
 from fairseq import checkpoint_utils
@@ -24,8 +25,6 @@ REPOSITORY = Path(__file__).parents[1]
 STUDY = REPOSITORY / "recipes" / "study"
 sys.path.insert(0, str(STUDY))
 import classify  # noqa: E402
-
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +127,9 @@ def test_the_log_of_a_classifier(tmp_path):
     assert (read_log(log).loss, read_log(log).valid) == ({20: 0.9}, {20: 12.5})
 
 
-def command(folder: Path, study: Path, *options) -> list[str]:
-    line = [SNAKEMAKE, "-s", STUDY / "Snakefile", "--configfile", study, "-d", folder, *options]
-    return [*map(str, line)]
+def snakemake(folder: Path, study: Path, *options):
+    line = ["-s", STUDY / "Snakefile", "--configfile", study, "-d", folder, *options]
+    return programs.run("snakemake", *line)
 
 
 def test_the_study_of_sst2_is_ready(tmp_path):
@@ -138,10 +137,8 @@ def test_the_study_of_sst2_is_ready(tmp_path):
     encoder = tmp_path / "minilm" / "encoder.pt"
     encoder.parent.mkdir()
     encoder.touch()
-    line = command(tmp_path, STUDY / "sst2.yaml", "-n", "-p", "--config")
-    done = subprocess.run(
-        [*line, f"source={tmp_path}", f"encoder={encoder}"], capture_output=True, text=True
-    )
+    given = ["--config", f"source={tmp_path}", f"encoder={encoder}"]
+    done = snakemake(tmp_path, STUDY / "sst2.yaml", "-n", "-p", *given)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     # Four methods at three sparsities and the dense one, five seeds; masks of OMP and IMP.
@@ -213,9 +210,7 @@ def test_a_study_of_pairs_from_tables_to_a_report(tmp_path):
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(study))
-    done = subprocess.run(
-        command(tmp_path / "out", file, "-j", 2), capture_output=True, text=True, check=False
-    )
+    done = snakemake(tmp_path / "out", file, "-j", 2)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "out" / "report" / "runs.csv").open() as rows:
         runs = {row["method"]: row for row in csv.DictReader(rows)}
@@ -227,7 +222,5 @@ def test_a_study_of_pairs_from_tables_to_a_report(tmp_path):
         assert (row["utterances_valid"], row["utterances_test"]) == ("9", "12")
     text = (tmp_path / "out" / "report" / "report.md").read_text()
     assert "All 3 runs are finished" in text and "12 sentences" in text
-    again = subprocess.run(
-        command(tmp_path / "out", file, "-n"), capture_output=True, text=True, check=False
-    )
+    again = snakemake(tmp_path / "out", file, "-n")
     assert "Nothing to be done" in again.stdout + again.stderr

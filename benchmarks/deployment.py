@@ -4,31 +4,27 @@
 
 Trains the study recipes/study/deployment.yaml where that has not been done, and measures its
 models: dense, half of the weights zero, 2:4, half of the channels zero, shrunk, packed; each as it
-is and with dynamic int8 quantisation of the linear layers, each in a process of its own.
+is and with dynamic int8 quantisation of the linear layers. Memory is measured in a process for
+each; times in one process, in turns, so that all ways share what else the machine does.
 Beside them stand networks in the size of wav2vec 2.0 base with random weights, which have no error
 rate. Writes the table in docs/deployment.md, docs/deployment.json and docs/deployment.png.
 """
 
 import argparse
 import gzip
-import io
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
-import warnings
 from itertools import product
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
-import editdistance
 import matplotlib
-import safetensors.torch
 import torch
-from fresh import measure, peak_gb
+from fresh import measure
 from inference import make
 from omegaconf import OmegaConf
 from page import table
@@ -38,13 +34,13 @@ from parp_fairseq.cli.files.packing import read_weights, settings_of, write_chec
 from parp_fairseq.cli.files.shrinkable import load_shrinkable, shrunk_state
 from parp_fairseq.pruning import Mask, magnitude, parse_pattern, prunable_parameters
 from parp_fairseq.pruning.pack import Pack
-from parp_fairseq.transcription import Transcriber
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "recipes" / "study"
+MEASURES = str(Path(__file__).with_name("deployed.py"))
 # The way -> the study's method, and the pattern that base is pruned by.
 TRAINED = {
     "dense": ("dense", None),
@@ -66,7 +62,7 @@ def main() -> None:
     add("recordings", type=Path, help="of the Free Spoken Digit Dataset, release v1.0.10")
     add("--runs", type=Path, default=ROOT / "runs" / "deployment", help="default: %(default)s")
     add("--cores", type=int, default=os.cpu_count(), help="for the trainings; default: all")
-    add("--repeats", type=int, default=3, help="of each time; default: %(default)s")
+    add("--repeats", type=int, default=5, help="of each time; default: %(default)s")
     add("--out", type=Path, default=ROOT / "docs", help="folder of deployment.md; default: docs/")
     args = parser.parse_args()
     train(args.recordings, args.runs, args.cores)
@@ -105,35 +101,50 @@ def measured(runs: Path, repeats: int) -> Dict:
     }
     base = base_checkpoints(digits[seeds[0]]["dense"], models / "base")
     split = str(runs / "data" / "test")
+    of_first = digits[seeds[0]]
+    times = {
+        "base": times_of(base, split, repeats, utterances=8),
+        "digits": times_of(of_first, split, repeats),
+    }
     found: Dict[str, Dict] = {}
     for way, int8 in tqdm(list(product(WAYS, (False, True))), desc="ways"):
         if way == PACKED and int8:
             continue  # unpacked, it is the network that was packed
-        of = dict(int8=int8, split=split)
-        # The times are those of one seed.
-        first, *others = (
-            run_one(digits[seed], way, **of, repeats=repeats if seed == seeds[0] else 1)
-            for seed in seeds
-        )
-        found[way + (" + int8" if int8 else "")] = {
-            "base": run_one(base, way, **of, repeats=repeats, utterances=8),
-            "digits": first | {"wer": [one["wer"] for one in (first, *others)]},
+        name = way + int8 * " + int8"
+        sizes = {
+            "base": run_one(base, way, int8, split, utterances=8),
+            "digits": run_one(of_first, way, int8, split),
         }
+        others = [run_one(digits[seed], way, int8, split)["wer"] for seed in seeds[1:]]
+        sizes["digits"]["wer"] = [sizes["digits"]["wer"], *others]
+        for size, one in sizes.items():
+            one["factors"] = times[size][ZEROS if way == PACKED else name]
+        found[name] = sizes
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     return {"machine": machine, "ways": found}
 
 
-def run_one(files: Dict[str, Path], way: str, **options) -> Dict:
+def times_of(files: Dict[str, Path], split: str, repeats: int, **options) -> Dict[str, List[float]]:
+    """The real-time factors of all ways, in turns."""
+    networks = {
+        way + int8 * " + int8": (str(files[way]), int8)
+        for way, int8 in product(WAYS, (False, True))
+        if way != PACKED
+    }
+    return measure(MEASURES, networks=networks, split=split, repeats=repeats, **options)
+
+
+def run_one(files: Dict[str, Path], way: str, int8: bool, split: str, **options) -> Dict:
     """Measure a way, or read what was measured before; delete runs/deployment/models to repeat."""
-    kept = files[SHRUNK].with_name(f"{way}{options['int8'] * ' + int8'}.json".replace(":", "_"))
-    if not kept.exists():
-        checkpoint = files[ZEROS if way == PACKED else way]
-        kept.write_text(json.dumps(measure(__file__, checkpoint=str(checkpoint), **options)))
-    found = json.loads(kept.read_text())
     if way == PACKED:
         stored = files[PACKED].read_bytes()
-        found |= {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
-    return found
+        unpacked = run_one(files, ZEROS, int8, split, **options)
+        return unpacked | {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
+    kept = files[SHRUNK].with_name(f"{way}{int8 * ' + int8'}.json".replace(":", "_"))
+    if not kept.exists():
+        options |= dict(checkpoint=str(files[way]), int8=int8, split=split)
+        kept.write_text(json.dumps(measure(MEASURES, **options)))
+    return json.loads(kept.read_text())
 
 
 def checkpoints(trained: Dict[str, Path], encoder: Path, folder: Path) -> Dict[str, Path]:
@@ -182,56 +193,6 @@ def base_checkpoints(dense: Path, folder: Path) -> Dict[str, Path]:
         trained[way] = folder / f"{way.replace(':', '_').replace(' ', '_')}.pt"
         write_checkpoint(trained[way], weights, told)
     return checkpoints(trained, encoder, folder)
-
-
-def measure_one(
-    checkpoint: str, int8: bool, split: str, repeats: int, utterances: Optional[int] = None
-) -> Dict:
-    """Size, speed, memory and error rate of one model on the recordings of a split, one by one."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=UserWarning)
-    transcriber = Transcriber.load(checkpoint, cpu=True)
-    if int8:
-        quantise(transcriber.network)
-    folder, *lines = Path(f"{split}.tsv").read_text().splitlines()
-    files = [Path(folder) / line.split("\t")[0] for line in lines][:utterances]
-    spoken = Path(f"{split}.ltr").read_text().splitlines()[:utterances]
-    references = [line.replace(" ", "").replace("|", " ").split() for line in spoken]
-    transcriber.transcribe(files[0])  # allocates
-    factors, texts = [], []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        texts = [transcriber.transcribe(file) for file in files]
-        factors.append((time.perf_counter() - start) / sum(text.seconds for text in texts))
-    pairs = zip(texts, references)
-    errors = sum(editdistance.eval(text.text.split(), words) for text, words in pairs)
-    return {
-        "factors": factors,
-        "gb": peak_gb(),  # before the file of the weights is made
-        "wer": 100 * errors / sum(map(len, references)),
-        **stored_size(transcriber.network, int8),
-    }
-
-
-def quantise(network: torch.nn.Module) -> None:
-    """Dynamic int8 quantisation of the linear layers, in place."""
-    for module in network.modules():
-        # Only then does the attention of fairseq call its projections; else it takes their weights.
-        if hasattr(module, "skip_embed_dim_check"):
-            module.skip_embed_dim_check = True
-    torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, torch.qint8, inplace=True)
-
-
-def stored_size(network: torch.nn.Module, int8: bool) -> Dict[str, int]:
-    """Bytes of the weights in a file, plain and compressed."""
-    weights = network.state_dict()
-    if int8:  # safetensors has no quantised tensors
-        file = io.BytesIO()
-        torch.save(weights, file)
-        stored = file.getvalue()
-    else:
-        stored = safetensors.torch.save({name: w.contiguous() for name, w in weights.items()})
-    return {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
 
 
 def write_table(results: Dict, page: Path) -> None:
@@ -288,7 +249,4 @@ def picture(results: Dict, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if "--measure" in sys.argv:
-        print(json.dumps(measure_one(**json.loads(sys.argv[2]))))
-    else:
-        main()
+    main()

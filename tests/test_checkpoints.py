@@ -123,8 +123,15 @@ def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
     assert_same_run(again, whole)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("update_freq", [pytest.param(1, marks=slow), 2])
+@pytest.mark.parametrize(
+    "method, update_freq",
+    [
+        pytest.param(options, frequency, id=f"{name}-{frequency}", marks=marks)
+        for name, options in METHODS.items()
+        for frequency in (1, 2)
+        for marks in [[slow] * (frequency == 1 or name in ("dense", "random"))]
+    ],
+)
 def test_resume_at_the_end_of_an_epoch_is_exact(corpus, encoder, tmp_path, method, update_freq):
     options = {**RANDOM, **method, "update_freq": f"[{update_freq}]", "no_epoch_checkpoints": None}
     whole = finetune(training_config(corpus, encoder, tmp_path / "whole", **options))

@@ -11,7 +11,7 @@ from torch import distributed, multiprocessing
 
 from parp_fairseq.pruning import Mask
 
-UPDATES = 30
+UPDATES = 20
 # Nothing random in the network: two processes draw other numbers than one does.
 CERTAIN = dict(apply_mask=None, sparsity=0.5, prune_interval=10, lr="[0.001]", max_update=UPDATES)
 

@@ -25,7 +25,13 @@ USER_MODULE = (
 )
 
 
-@pytest.mark.parametrize("first", ["import parp_fairseq", "import fairseq, parp_fairseq"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import parp_fairseq",
+        pytest.param("import fairseq, parp_fairseq", marks=pytest.mark.slow),
+    ],
+)
 def test_one_import_is_enough_to_load_a_checkpoint(corpus, encoder, tmp_path, first):
     finetune(training_config(corpus, encoder, tmp_path, max_update=1))
     path = tmp_path / "checkpoint_last.pt"

@@ -1,9 +1,8 @@
 """parp shrink: the pruned channels of a checkpoint taken out, and nothing else changed."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
+import programs
 import pytest
 import torch
 from fairseq import checkpoint_utils
@@ -61,8 +60,9 @@ def test_the_smaller_model_has_the_same_logits(pruned, small):
     assert small.stat().st_size < pruned.stat().st_size
 
 
-def test_stock_fairseq_loads_it(small):
-    code = (
+def test_stock_fairseq_loads_it(small, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
         "import torch, fairseq, argparse\n"
         "from fairseq.data import Dictionary\n"
         "torch.serialization.add_safe_globals([argparse.Namespace, Dictionary])\n"
@@ -71,7 +71,7 @@ def test_stock_fairseq_loads_it(small):
         "import sys; assert not any(name.startswith('parp') for name in sys.modules)\n"
         "print(type(model).__name__, len(task.target_dictionary))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = programs.run(program)
     assert done.stdout.split()[-2:] == ["Wav2VecCtc", "9"], done.stderr[-2000:]
 
 

@@ -172,14 +172,26 @@ def jobs(folder: Path, study: dict) -> Counter:
     return Counter(re.findall(r"^(?:local)?rule (\w+):", snakemake(folder, study, "-n"), re.M))
 
 
-def test_a_decoder_scores_finished_models_again(undisturbed, tmp_path):
-    """It takes no training; the report shows both decoders."""
+WORDS = "--decoder lexicon --lexicon 'my words.txt' --beam 5"
+DECODED = {**SMALL, "methods": ["dense"], "decoders": {"words": WORDS}}
+ONE_SCORE = {"score": 1, "report": 1, "all": 1}
+
+
+def with_words(undisturbed, tmp_path) -> Path:
     folder = shutil.copytree(undisturbed, tmp_path / "study")
     (folder / "my words.txt").write_text("A\tA |\nTHE\tT H E |\n")
-    options = "--decoder lexicon --lexicon 'my words.txt' --beam 5"
-    study = {**SMALL, "methods": ["dense"], "decoders": {"words": options}}
-    assert jobs(folder, study) == {"score": 1, "report": 1, "all": 1}
-    snakemake(folder, study, "-j", 1)
+    return folder
+
+
+def test_a_decoder_takes_no_training(undisturbed, tmp_path):
+    assert jobs(with_words(undisturbed, tmp_path), DECODED) == ONE_SCORE
+
+
+@pytest.mark.slow
+def test_a_decoder_scores_finished_models_again(undisturbed, tmp_path):
+    """The report shows both decoders."""
+    folder = with_words(undisturbed, tmp_path)
+    snakemake(folder, DECODED, "-j", 1)
     (row,) = table(folder).values()
     assert float(row["wer_test+words"]) <= 100 < float(row["utterances_test+words"]) + 100
     hypotheses = (run_of(folder, "dense-0-seed1") / "test+words.txt").read_text()
@@ -190,8 +202,8 @@ def test_a_decoder_scores_finished_models_again(undisturbed, tmp_path):
     assert "## WER on test, %" in text
     assert "## WER on test, decoded with words, %" in text
     # Other options score anew.
-    study["decoders"] = {"words": options.replace("5", "2")}
-    assert jobs(folder, study) == {"score": 1, "report": 1, "all": 1}
+    other = {**DECODED, "decoders": {"words": WORDS.replace("5", "2")}}
+    assert jobs(folder, other) == ONE_SCORE
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """The task parp_sentence_prediction: fairseq's RoBERTa, by the stock programs."""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from fairseq.data import Dictionary, indexed_dataset
@@ -116,15 +115,14 @@ def test_another_model_is_named(sentences, tmp_path):
 
 
 def test_the_stock_program_with_the_recipe(sentences, tmp_path):
-    command = [
-        str(Path(sys.executable).with_name("fairseq-hydra-train")),
-        "--config-dir", str(RECIPES), "--config-name", "sentence_prediction", "+method=mpi",
+    done = programs.run(
+        "fairseq_cli.hydra_train",
+        "--config-dir", RECIPES, "--config-name", "sentence_prediction", "+method=mpi",
         f"task.data={sentences}", "checkpoint.finetune_from_model=null", "task.sparsity=0.6",
         f"checkpoint.save_dir={tmp_path}", "optimization.max_update=2", "common.cpu=true",
         "dataset.num_workers=0", f"hydra.run.dir={tmp_path}/hydra",
         *(f"+model.{name}={value}" for name, value in TINY.items()),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     state = load(tmp_path / "checkpoint_last.pt")["model"]
     mask = Mask.of_zeros(prunable_parameters(state))

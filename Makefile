@@ -48,16 +48,18 @@ ifneq ($(WANTED),$(MADE))
 .PHONY: $(VENV)/.dependencies
 endif
 
-# Modules are compiled on all cores; pip compiles them one by one. Left out is what hardly anybody imports.
-# Some files are templates, not Python.
+# Modules are compiled beside pip's work, and the rest on all cores; pip compiles them one by one. Left out is what
+# hardly anybody imports. Some files are templates, not Python.
+COMPILE := $(BIN)/python -m compileall -qq -x '/(tests|transformers/models)/' $(VENV)/lib
 # pip from 24.1 on refuses the metadata of omegaconf 2.0, which fairseq 0.12.2 needs below Python 3.11.
 $(VENV)/.dependencies: constraints.txt setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "parp_fairseq needs Python 3.10 to 3.12, found $(WANTED): make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet "pip<24.1" "setuptools>=64" wheel
 	$(BIN)/pip install --no-compile --constraint constraints.txt torch
-	$(BIN)/pip install --no-compile --constraint constraints.txt --no-build-isolation ".[$(EXTRAS)]"
-	-$(BIN)/python -m compileall -qq -j 0 -x '/(tests|transformers/models)/' $(VENV)/lib
+	$(COMPILE) & \
+	$(BIN)/pip install --no-compile --constraint constraints.txt --no-build-isolation ".[$(EXTRAS)]" && wait
+	-$(COMPILE) -j 0
 	echo $(WANTED) > $(VENV)/.python
 	touch $@
 

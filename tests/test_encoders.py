@@ -187,6 +187,27 @@ def test_two_user_dirs_at_once(corpus, user_dir, encoders, tmp_path):
     assert zeros == round(0.5 * total)
 
 
+def test_commands_know_an_encoder_from_the_user_dir(corpus, user_dir, runs, tmp_path):
+    program = tmp_path / "command.py"
+    program.write_text(
+        "import sys; from parp_fairseq.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    (tmp_path / "lexicon.txt").write_text("AB\tA B |\nDAB\tD A B |\n")
+    transcription = ["transcribe", runs["own"], corpus / "valid-0.wav", "--cpu"]
+    tuning = ["tune", runs["own"], corpus, "--split=valid", "--lexicon", tmp_path / "lexicon.txt"]
+    tuning += ["--lm-weights=0", "--word-scores=0", "--workers=1", "--cpu"]
+    for command in (transcription, tuning):
+        done = programs.run(program, *command, "--user-dir", user_dir)
+        assert done.returncode == 0, done.stderr
+    refused = programs.run(program, *transcription)
+    assert refused.returncode == 2
+    assert "gated_wav2vec2" in refused.stderr and "--user-dir must name it" in refused.stderr
+    missing = programs.run(program, *transcription, "--user-dir=nowhere")
+    assert missing.stderr.endswith(
+        "parp: error: --user-dir is nowhere, which does not exist: expected a folder\n"
+    )
+
+
 def test_hubert_is_masked_as_by_fairseq(runs):
     """Its own apply_mask takes no masks that are drawn elsewhere."""
     [model], *_ = checkpoint_utils.load_model_ensemble_and_task([str(runs["hubert"])])

@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
 
+from .parsing.options import add_user_dir, import_user_dir
+
 HELP = "transcribe audio files"
 DESCRIPTION = """\
 Transcribe audio files with a finetuned checkpoint.
@@ -71,6 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="hypotheses that the last two decoders keep (default: %(default)s)",
     )
+    add_user_dir(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
 
 
@@ -108,6 +111,7 @@ def _load(args: Namespace):
 
     if not SHORTEST <= args.window < float("inf"):
         raise ValueError(f"--window is {args.window:g}: expected {SHORTEST:g} seconds or more")
+    import_user_dir(args)
     network, task = load_network(args.checkpoint, args.cpu)
     dictionary = task.target_dictionary
     blank = dictionary.index(task.blank_symbol)

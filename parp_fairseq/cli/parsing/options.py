@@ -43,6 +43,34 @@ def add_corpus(parser, what: str) -> None:
     )
 
 
+def add_user_dir(parser: argparse.ArgumentParser) -> None:
+    """``--user-dir DIR``, for models that a folder of the user registers."""
+    parser.add_argument(
+        "--user-dir",
+        metavar="DIR",
+        help="folder of your own that registers the encoder in the checkpoint, as for "
+        "fairseq-generate; it must import parp_fairseq (default: none)",
+    )
+
+
+def import_user_dir(args: argparse.Namespace) -> None:
+    """Import the folder that ``--user-dir`` names, as the programs of fairseq do.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if args.user_dir is None:
+        return
+    from fairseq.utils import import_user_module
+
+    try:
+        import_user_module(args)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"--user-dir is {args.user_dir}, which does not exist: expected a folder"
+        ) from None
+
+
 def seed(text: str) -> int:
     """The type of ``--seed``: a whole number from 0 to 2**32 - 1."""
     value = int(text) if text.isdecimal() else -1

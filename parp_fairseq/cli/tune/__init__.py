@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import List
 
-from parp_fairseq.cli.parsing.options import add_plot
+from parp_fairseq.cli.parsing.options import add_plot, add_user_dir, import_user_dir
 
 HELP = "choose decoder weights on a validation split"
 DESCRIPTION = """\
@@ -94,6 +94,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="processes that decode; they change nothing but the time (default: one for each core)",
     )
+    add_user_dir(parser)
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     add_plot(parser, "the error rates")
 
@@ -116,6 +117,7 @@ def run(args: Namespace) -> None:
     from .surface import measure
     from .text import print_result
 
+    import_user_dir(args)
     surface = measure(compute(args), args)
     print_result(surface, args, is_test)
     if args.plot:

@@ -46,6 +46,7 @@ OPTIONS = {
 def config_of(method: str, sparsity: float, seed: int) -> dict:
     task = {"sparsity": sparsity, "adjust": True, "initial_sparsity": None, "mask_file": None}
     task |= {"prune_criterion": "magnitude", "data": f"/data/{seed}", **OPTIONS[method]}
+    task["method"] = method
     common = {"seed": seed, "log_format": "json"}
     logging = {"handlers": {"file": {"filename": f"/runs/{method}-{sparsity}-{seed}/x.log"}}}
     return {
@@ -271,6 +272,8 @@ def test_runs_of_other_settings_are_not_averaged(study, capsys):
 
 
 def test_settings_that_differ_between_methods_are_noted(study, capsys):
+    report(study, capsys)
+    assert "also differ" not in (study / "report" / "report.md").read_text()
     for seed in (1, 2):
         config = config_of("dense", 0.0, seed)
         config["model"] = {"freeze_finetune_updates": 583}

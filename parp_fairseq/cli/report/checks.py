@@ -10,6 +10,7 @@ _OF_METHOD = {
     "task.adjust",
     "task.initial_sparsity",
     "task.mask_file",
+    "task.method",
     "task.prune_criterion",
     "task.prune_rule",
     "task.sparsity",

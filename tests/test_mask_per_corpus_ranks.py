@@ -13,7 +13,12 @@ from parp_fairseq.pruning import Mask
 
 UPDATES = 12
 CERTAIN = dict(
-    sparsity=0.5, prune_interval=3, prune_criterion="taylor", lr="[0.001]", max_update=UPDATES
+    sparsity=0.5,
+    prune_pattern="layerwise",
+    prune_interval=3,
+    prune_criterion="taylor",
+    lr="[0.001]",
+    max_update=UPDATES,
 )
 
 

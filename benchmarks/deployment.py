@@ -51,6 +51,12 @@ TRAINED = {
 ZEROS, CHANNELS = "half of the weights zero", "half of the channels zero"
 PACKED, SHRUNK = "the same, packed", "the same, shrunk"
 WAYS = ("dense", ZEROS, PACKED, "2:4", CHANNELS, SHRUNK)
+# The rows of the table: name -> the way, and whether it is quantised. A pack unpacks to ZEROS.
+ROWS = {
+    way + int8 * " + int8": (way, int8)
+    for way, int8 in product(WAYS, (False, True))
+    if (way, int8) != (PACKED, True)
+}
 BEGIN, END = "<!-- made by benchmarks/deployment.py -->\n", "<!-- end -->\n"
 
 
@@ -107,19 +113,16 @@ def measured(runs: Path, repeats: int) -> Dict:
         "digits": times_of(of_first, split, repeats),
     }
     found: Dict[str, Dict] = {}
-    for way, int8 in tqdm(list(product(WAYS, (False, True))), desc="ways"):
-        if way == PACKED and int8:
-            continue  # unpacked, it is the network that was packed
-        name = way + int8 * " + int8"
+    for name in tqdm(ROWS, desc="ways"):
         sizes = {
-            "base": run_one(base, way, int8, split, utterances=8),
-            "digits": run_one(of_first, way, int8, split),
+            "base": run_one(base, name, split, utterances=8),
+            "digits": run_one(of_first, name, split),
         }
         del sizes["base"]["wer"]  # of random weights
-        others = [run_one(digits[seed], way, int8, split)["wer"] for seed in seeds[1:]]
+        others = [run_one(digits[seed], name, split)["wer"] for seed in seeds[1:]]
         sizes["digits"]["wer"] = [sizes["digits"]["wer"], *others]
         for size, one in sizes.items():
-            one["factors"] = times[size][ZEROS if way == PACKED else name]
+            one["factors"] = times[size][name]
         found[name] = sizes
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     return {"machine": machine, "ways": found}
@@ -128,20 +131,20 @@ def measured(runs: Path, repeats: int) -> Dict:
 def times_of(files: Dict[str, Path], split: str, repeats: int, **options) -> Dict[str, List[float]]:
     """The real-time factors of all ways, in turns."""
     networks = {
-        way + int8 * " + int8": (str(files[way]), int8)
-        for way, int8 in product(WAYS, (False, True))
-        if way != PACKED
+        name: (str(files[way]), int8) for name, (way, int8) in ROWS.items() if way != PACKED
     }
-    return measure(MEASURES, networks=networks, split=split, repeats=repeats, **options)
+    times = measure(MEASURES, networks=networks, split=split, repeats=repeats, **options)
+    return {**times, PACKED: times[ZEROS]}
 
 
-def run_one(files: Dict[str, Path], way: str, int8: bool, split: str, **options) -> Dict:
-    """Measure a way, or read what was measured before; delete runs/deployment/models to repeat."""
+def run_one(files: Dict[str, Path], name: str, split: str, **options) -> Dict:
+    """Measure a row, or read what was measured before; delete runs/deployment/models to repeat."""
+    way, int8 = ROWS[name]
     if way == PACKED:
         stored = files[PACKED].read_bytes()
-        unpacked = run_one(files, ZEROS, int8, split, **options)
+        unpacked = run_one(files, ZEROS, split, **options)
         return unpacked | {"bytes": len(stored), "gzip": len(gzip.compress(stored))}
-    kept = files[SHRUNK].with_name(f"{way}{int8 * ' + int8'}.json".replace(":", "_"))
+    kept = files[SHRUNK].with_name(f"{name}.json".replace(":", "_"))
     if not kept.exists():
         options |= dict(checkpoint=str(files[way]), int8=int8, split=split)
         kept.write_text(json.dumps(measure(MEASURES, **options)))

@@ -126,10 +126,14 @@ def test_resume_is_exact(corpus, encoder, tmp_path, method, stop):
 @pytest.mark.parametrize(
     "method, update_freq",
     [
-        pytest.param(options, frequency, id=f"{name}-{frequency}", marks=marks)
+        pytest.param(
+            options,
+            frequency,
+            id=f"{name}-{frequency}",
+            marks=[slow] * (frequency == 1 or name in ("dense", "random")),
+        )
         for name, options in METHODS.items()
         for frequency in (1, 2)
-        for marks in [[slow] * (frequency == 1 or name in ("dense", "random"))]
     ],
 )
 def test_resume_at_the_end_of_an_epoch_is_exact(corpus, encoder, tmp_path, method, update_freq):

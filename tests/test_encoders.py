@@ -189,9 +189,7 @@ def test_two_user_dirs_at_once(corpus, user_dir, encoders, tmp_path):
 
 def test_commands_know_an_encoder_from_the_user_dir(corpus, user_dir, runs, tmp_path):
     program = tmp_path / "command.py"
-    program.write_text(
-        "import sys; from parp_fairseq.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
+    program.write_text("from parp_fairseq.cli import main\nraise SystemExit(main())\n")
     (tmp_path / "lexicon.txt").write_text("AB\tA B |\nDAB\tD A B |\n")
     transcription = ["transcribe", runs["own"], corpus / "valid-0.wav", "--cpu"]
     tuning = ["tune", runs["own"], corpus, "--split=valid", "--lexicon", tmp_path / "lexicon.txt"]

@@ -61,14 +61,14 @@ def config(data, encoder, save_dir, **changes):
     return training_config(data, encoder, save_dir, **{**options, **changes})
 
 
-def batches(trainer, updates):
+def batches(trainer, updates, update_freq=1):
     """That many updates of batches, as fairseq-train takes them."""
     epoch = 1
     while True:
         epochs = trainer.get_train_iterator(epoch)
         trainer.begin_epoch(epoch)
-        for sample in epochs.next_epoch_itr(shuffle=True):
-            yield [sample]
+        for samples in GroupedIterator(epochs.next_epoch_itr(shuffle=True), update_freq):
+            yield samples
             updates -= 1
             if updates == 0:
                 return

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq.data.iterators import GroupedIterator
 from fairseq_runs import make_trainer
 from test_data_parallel import join, two_ranks
-from test_mask_per_corpus import CORPORA, config, data  # noqa: F401  (a fixture)
+from test_mask_per_corpus import CORPORA, batches, config, data  # noqa: F401  (a fixture)
 
 from parp_fairseq.pruning import Mask
 
@@ -25,16 +24,10 @@ CERTAIN = dict(
 def trained(cfg, update_freq):
     """The corpus of each update, the masks and the weights after ``UPDATES`` updates."""
     trainer = make_trainer(cfg)
-    turns, epoch = [], 1
-    while len(turns) < UPDATES:
-        itr = trainer.get_train_iterator(epoch).next_epoch_itr(shuffle=True)
-        trainer.begin_epoch(epoch)
-        for samples in GroupedIterator(itr, update_freq):
-            trainer.train_step(samples)
-            turns.append([sample["corpus"] for sample in samples])
-            if len(turns) == UPDATES:
-                break
-        epoch += 1
+    turns = []
+    for samples in batches(trainer, UPDATES, update_freq):
+        trainer.train_step(samples)
+        turns.append([sample["corpus"] for sample in samples])
     pruners = trainer.task.pruner.pruners
     return {
         "turns": turns,

@@ -6,7 +6,7 @@ EXTRAS := data,hf,lm,phones,plot,pretrain,study,test
 # Without hf: transformers needs newer versions of libraries that we share.
 EXTRAS_LOWEST := data,lm,phones,plot,pretrain,study,test
 
-.PHONY: help venv demo test test-slow test-lowest lint bench clean
+.PHONY: help venv demo test test-slow test-gpu test-lowest lint bench clean
 .DELETE_ON_ERROR:
 
 help:  ## show this help
@@ -20,6 +20,9 @@ test: $(VENV)/.installed  ## run the tests, a process for each core
 
 test-slow: $(VENV)/.installed  ## run the tests that take minutes each
 	$(BIN)/pytest -m slow
+
+test-gpu: $(VENV)/.installed  ## run the tests that need an NVIDIA GPU
+	$(BIN)/pytest -m gpu
 
 test-lowest:  ## run the tests with the lowest versions that setup.py allows, in .venv-lowest/
 	$(PYTHON) -m venv --clear .venv-lowest

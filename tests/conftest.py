@@ -21,6 +21,12 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_configure(config):
+    """All tests but those marked gpu train on a CPU, on a machine with a GPU too."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_collection_modifyitems(items):
     """The file that takes longest is first, so that at the end no process waits for another."""
     items.sort(key=lambda item: item.path.name != "test_study.py")

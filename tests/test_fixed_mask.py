@@ -123,7 +123,7 @@ def test_a_checkpoint_is_masked_one_weight_at_a_time(corpus, encoder, tmp_path, 
     assert all(torch.equal(weight, whole[name]) for name, weight in weights(trainer).items())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_save_needs_little_memory_of_a_gpu(corpus, tmp_path):
     from fairseq_runs import write_encoder
 

@@ -352,7 +352,7 @@ def test_a_precision_without_float32_scores_is_refused(corpus, encoder, tmp_path
     assert not (half == 0).any() and not pruner.started
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="flat fp16 masters need CUDA")
+@pytest.mark.gpu
 @pytest.mark.parametrize("switches", [{}, {"fp16_no_flatten_grads": True}], ids=str)
 def test_fp16_on_a_gpu(corpus, encoder, tmp_path, switches):
     precision = {"fp16": True, **switches}

@@ -165,7 +165,7 @@ def test_the_branches_of_a_gpu_give_the_same(monkeypatch, dtype, on_cpu):
     assert_equal(params, whole)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_what_a_gpu_makes_equals_what_a_cpu_makes():
     params = weights(a=(770, 768), b=(768,), c=(512, 512, 3))
     on_gpu = {name: param.detach().cuda() for name, param in params.items()}

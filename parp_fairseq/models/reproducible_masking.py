@@ -78,6 +78,9 @@ def _apply_seeded_mask(
         mask_indices = _draw_times(encoder, x, padding_mask)
     if mask_channel_indices is None:
         mask_channel_indices = _draw_channels(encoder, x)
+    # Under common.amp x is in half precision, into which fairseq writes the float32 mask_emb:
+    # torch refuses that.
+    x = x.to(encoder.mask_emb.dtype)
     return apply_mask(
         x, padding_mask, mask_indices=mask_indices, mask_channel_indices=mask_channel_indices
     )

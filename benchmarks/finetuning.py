@@ -69,18 +69,20 @@ def finetune(
     data: str,
     updates: int,
     prepare: Optional[Callable[[nn.Module], None]] = None,
+    max_tokens: int = 80_000,
 ) -> Dict:
     """Seconds of each update, of the start-up before them, and the most memory held, in GB.
 
     Args:
         chosen: options of the task and the model.
         prepare: called with the model before there is an optimizer.
+        max_tokens: samples of audio in a batch, at most.
     """
     start = time.perf_counter()
     utils.import_user_module(Namespace(user_dir="parp_fairseq"))
     line = [data, *chosen, "--w2v-path", encoder, "--criterion", "ctc", "--labels", "ltr"]
     line += ["--optimizer", "adam", "--lr", "[1e-5]", "--lr-scheduler", "fixed", "--zero-infinity"]
-    line += ["--max-tokens", "80000", "--ddp-backend", "legacy_ddp", "--num-workers", "0"]
+    line += ["--max-tokens", str(max_tokens), "--ddp-backend", "legacy_ddp", "--num-workers", "0"]
     line += ["--max-update", str(updates), "--log-format", "none", "--apply-mask"]
     args = options.parse_args_and_arch(options.get_training_parser(), line)
     cfg = convert_namespace_to_omegaconf(args)

@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import os
 import re
 import subprocess
 import sys
@@ -45,9 +44,12 @@ def _memory_gb(key: str) -> float:
 
 
 def measure(script: str, **arguments: Any) -> Dict[str, Any]:
-    """Run ``script --measure JSON`` and return the JSON object on its last line."""
+    """Run ``script --measure JSON`` and return the JSON object on its last line.
+
+    It runs beside the script: in the root of a checkout, fairseq takes --user-dir for that folder.
+    """
     command = [sys.executable, script, "--measure", json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(script).parent)
     if done.returncode:
         sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
     return json.loads(done.stdout.splitlines()[-1])

@@ -70,10 +70,10 @@ def sort_in_each_forward(model: nn.Module) -> None:
         layer.parametrizations.weight.original.requires_grad_()
 
 
-def update(contender: str, encoder: str, data: str, updates: int) -> Dict:
-    """Seconds of each update, of the start-up, and the most memory held."""
+def update(contender: str, encoder: str, data: str, updates: int, batch: int) -> Dict:
+    """Seconds of each update, of the start-up, and the most memory held; batch: seconds."""
     prepare = sort_in_each_forward if contender == "sorted in each forward" else None
-    return finetune(CONTENDERS[contender], encoder, data, updates, prepare)
+    return finetune(CONTENDERS[contender], encoder, data, updates, prepare, 16_000 * batch)
 
 
 def selection(layers: int, width: int, repeats: int) -> Dict:

@@ -111,14 +111,16 @@ def finetuning(updates: int) -> Dict[str, Dict]:
 def learned_masks(repeats: int, updates: int) -> Dict[str, Dict]:
     """Updates in turns; the selection among the weights of base; the bytes of ten languages."""
     script, arguments = str(HERE / "learned.py"), base_encoder_and_mini()
-    # The peer that sorts takes half a minute for an update.
-    counts = {"dense, stock": updates // 5, "learned mask": updates // 5}
-    counts["sorted in each forward"] = updates // 20
-    found: Dict[str, Dict] = {}
-    for name in tqdm((*counts, *reversed(counts)), desc="learned masks"):
-        run = measure(script, what="update", contender=name, updates=counts[name], **arguments)
+    # The peer that sorts takes a quarter of a minute for an update, and longer batches take longer.
+    counts = {(name, 5): updates // 5 for name in ("dense, stock", "learned mask")}
+    counts["sorted in each forward", 5] = updates // 20
+    counts |= {(name, 20): updates // 10 for name in ("dense, stock", "learned mask")}
+    found: Dict[str, Dict[str, Dict]] = {"5": {}, "20": {}}
+    for name, batch in tqdm((*counts, *reversed(counts)), desc="learned masks"):
+        of = dict(contender=name, updates=counts[name, batch], batch=batch)
+        run = measure(script, what="update", **of, **arguments)
         for key, value in run.items():
-            found.setdefault(name, {}).setdefault(key, []).append(value)
+            found[str(batch)].setdefault(name, {}).setdefault(key, []).append(value)
     layers, width = selection.SHAPES["base"]
     return {
         "updates": found,
@@ -173,7 +175,7 @@ PARTS: Dict[str, Callable[[argparse.Namespace], Dict]] = {
     "criteria": lambda args: criteria(args.updates),
 }
 if torch.cuda.is_available():
-    PARTS["gpu_masks"] = lambda args: masks(args.repeats, "cuda")
+    PARTS["gpu_masks"] = lambda args: {"machine": MACHINE, "sizes": masks(args.repeats, "cuda")}
 if semi_structured.is_possible():
     PARTS["semi_structured"] = lambda args: sparse_inference(args.repeats)
 

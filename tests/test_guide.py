@@ -36,6 +36,7 @@ FSDD = ROOT.parent / "shared" / "data" / "fsdd"
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 RUN_ELSEWHERE = {
     "docs/results.md",  # hours
+    "docs/results-more-methods.md",  # hours
     "docs/results-text.md",  # hours, and a download; tests/test_text_study.py
     "docs/performance.md",  # make bench
     "docs/pretraining.md",  # hours of speech; tests/test_unlabelled.py, tests/test_encoder_files.py

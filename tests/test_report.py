@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from parp_fairseq.cli import main as parp
-from parp_fairseq.cli.report.figures import _LOOKS, draw_layers
+from parp_fairseq.cli.report.figures import _LOOKS, _labels_of, draw_layers
 from parp_fairseq.cli.report.masks import MasksAtSparsity
 from parp_fairseq.cli.report.runs import TITLES
 from parp_fairseq.pruning import magnitude_mask
@@ -516,6 +516,11 @@ def test_a_log_line_that_is_cut_short_is_passed_over(study, capsys):
 
 def test_each_method_has_its_look():
     assert _LOOKS.keys() == TITLES.keys()
+
+
+def test_labels_of_sparsities_do_not_touch():
+    assert _labels_of([0, 0.05, 0.1, 0.5, 0.7, 0.9]) == ["0", "", "0.1", "0.5", "0.7", "0.9"]
+    assert _labels_of([0.88, 0.9, 0.97, 1]) == ["0.88", "0.9", "0.97", "1"]
 
 
 def test_pictures_are_those_that_the_text_shows(reported):

@@ -26,7 +26,7 @@ _LOOKS = {
     "parp": ("#D55E00", "o"),
     "parp_p": ("#CC79A7", "P"),
     "s3_router": ("#0072B2", "X"),
-    "s3_router_p": ("#F0E442", "h"),
+    "s3_router_p": ("#0072B2", "h"),
     "bitfit": ("#000000", "*"),
     # Of the colours of Paul Tol ("muted").
     "wanda": ("#882255", "<"),
@@ -134,7 +134,17 @@ def _draw_by_sparsity(
             ]
             axes.errorbar([s + shift for s in of_method], averages, bars, **look)
     if not many:
-        axes.set_xticks(sparsities, [f"{sparsity:.3g}" for sparsity in sparsities])
+        axes.set_xticks(sparsities, _labels_of(sparsities))
+
+
+def _labels_of(sparsities: Sequence[float]) -> List[str]:
+    """A label for each tick, empty where it would touch the one before."""
+    labels, last = [], -math.inf
+    for sparsity in sparsities:
+        fits = sparsity - last > 0.06 * (sparsities[-1] - sparsities[0])
+        labels.append(f"{sparsity:.3g}" if fits else "")
+        last = sparsity if fits else last
+    return labels
 
 
 def draw_agreement(path: Path, at: MasksAtSparsity) -> None:

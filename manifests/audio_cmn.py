@@ -70,7 +70,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     add("--seed", type=int, default=1, metavar="N", help="of the draw; default: %(default)s")
     add_max_skipped(parser)
     add_jobs(parser)
-    parser.set_defaults(lang="zh-CN", by="clips", disjoint=[])
+    # espeak-ng reads 62 of 2,247 words in part as another language.
+    parser.set_defaults(lang="zh-CN", by="clips", disjoint=[], max_skipped=0.05)
     run(parser, prepare, argv)
 
 

@@ -200,6 +200,21 @@ def korean_clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
+def test_korean_with_digits_and_signs(korean_clone: Path, tmp_path: Path) -> None:
+    """As in the corpus: signs of chats are no letters, and sentences with digits are left out."""
+    path = korean_clone / "dataset" / "Korean_Read_Speech_Corpus_sample.json"
+    table = json.loads(path.read_text("utf-8"))
+    for of_place in table.values():
+        for one in of_place.values():
+            one["text"] = one["text"].replace("와요!", "와요~ ^^").replace("가요?", "3 가요?")
+    path.write_text(json.dumps(table), "utf-8")
+    run(korean_read_speech, korean_clone, tmp_path / "data", "--valid-sentences", 0.2)
+    said = {normalize("NFC", t) for part in read(tmp_path / "data").values() for _, t in part}
+    assert "저 식당 음식이 와요" in said and len(said) == 4
+    skipped = (tmp_path / "data" / "skipped.tsv").read_text("utf-8")
+    assert "'3', DIGIT THREE, is no letter of the language" in skipped
+
+
 def test_korean_is_tested_by_another_speaker_and_other_sentences(
     korean_clone: Path, tmp_path: Path, capsys
 ) -> None:

@@ -144,6 +144,7 @@ LANGUAGES = {
     "ja": Language(Scripts("Hira", "Kana", "Hani"), {"～": " ", "＝": " "}, spaced=False),
     "kab": Language(replaced=KABYLE),
     "km": Language(Scripts("Khmr"), spaced=False),
+    "ko": Language(Scripts("Hang"), {"~": " ", "～": " ", "^": " "}),  # as people write in chats
     "ks": Language(Scripts("Arab")),  # its vowels are marks
     "lo": Language(Scripts("Laoo"), LAO, spaced=False),
     "my": Language(Scripts("Mymr"), spaced=False),
@@ -170,7 +171,6 @@ SCRIPTS = {
     "Grek": "el grc pnt",
     "Gujr": "gu",
     "Guru": "pa",
-    "Hang": "ko",
     "Hani": "cdo gan hak hsn lzh nan wuu zh",
     "Hebr": "lad yi",
     "Knda": "kn tcy",

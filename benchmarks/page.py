@@ -78,7 +78,8 @@ batches of 20 s, by medians. The recipes have batches of 200 s a GPU.
 
 {table}
 
-Selecting a layerwise mask among {weights:,} scores takes {selection} s.
+Selecting a layerwise mask among {weights:,} scores takes {selection} s, {passes:.2f} times the
+bare pass over base above.
 
 {languages} packs at sparsity 0.1 ({pack:,} bytes each) and one encoder take **{share:.1%}** of the
 weights of {languages} dense checkpoints.
@@ -138,7 +139,7 @@ def write_page(results: Dict, folder: Path) -> None:
         throughput=seconds["stock"] / seconds["parp"],
         finetuning=finetuning_table(tuned),
         criteria=criteria_section(results["criteria"]) if "criteria" in results else "",
-        learned=learned_section(results["learned"]) if "learned" in results else "",
+        learned=learned_section(results) if "learned" in results else "",
         inference=inference_section(results["inference"]) if "inference" in results else "",
         semi_structured=semi_structured_section(results["semi_structured"])
         if "semi_structured" in results
@@ -176,7 +177,8 @@ def growth_table(sizes: Dict[str, Dict]) -> str:
     return table(("", "weights", "seconds", "times the bare pass"), rows)
 
 
-def learned_section(learned: Dict) -> str:
+def learned_section(results: Dict) -> str:
+    learned, bare = results["learned"], results["masks"]["base"]["bare pass in place"]
     packs, chosen = learned["packs"], learned["selection"]
     runs = {
         f"{name}, {batch} s": found
@@ -190,6 +192,7 @@ def learned_section(learned: Dict) -> str:
         table=finetuning_table(runs),
         weights=chosen["weights"],
         selection=spread(chosen["seconds"]),
+        passes=median(chosen["seconds"]) / median(bare["seconds"]),
         share=packs["packed"] / packs["dense"],
         languages=packs["languages"],
         pack=packs["pack"],

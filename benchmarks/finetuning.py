@@ -22,6 +22,8 @@ from fresh import peak_gb
 from omegaconf import OmegaConf
 from torch import nn
 
+import parp_fairseq
+
 TASKS = {
     "parp": ["--task", "parp", "--arch", "parp_wav2vec_ctc", "--prune-interval", "50"],
     "stock": ["--task", "audio_finetuning", "--arch", "wav2vec_ctc"],
@@ -79,7 +81,8 @@ def finetune(
         max_tokens: samples of audio in a batch, at most.
     """
     start = time.perf_counter()
-    utils.import_user_module(Namespace(user_dir="parp_fairseq"))
+    # Not by its name: in the root of a checkout, that is the folder there.
+    utils.import_user_module(Namespace(user_dir=parp_fairseq.__path__[0]))
     line = [data, *chosen, "--w2v-path", encoder, "--criterion", "ctc", "--labels", "ltr"]
     line += ["--optimizer", "adam", "--lr", "[1e-5]", "--lr-scheduler", "fixed", "--zero-infinity"]
     line += ["--max-tokens", str(max_tokens), "--ddp-backend", "legacy_ddp", "--num-workers", "0"]

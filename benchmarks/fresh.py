@@ -44,12 +44,9 @@ def _memory_gb(key: str) -> float:
 
 
 def measure(script: str, **arguments: Any) -> Dict[str, Any]:
-    """Run ``script --measure JSON`` and return the JSON object on its last line.
-
-    It runs beside the script: in the root of a checkout, fairseq takes --user-dir for that folder.
-    """
+    """Run ``script --measure JSON`` and return the JSON object on its last line."""
     command = [sys.executable, script, "--measure", json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(script).parent)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
     return json.loads(done.stdout.splitlines()[-1])

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from parp_fairseq.cli import main as parp
-from parp_fairseq.cli.report.figures import _LOOKS, _labels_of, draw_layers
+from parp_fairseq.cli.report.figures import _LOOKS, _draw_by_method, _labels_of, draw_layers
 from parp_fairseq.cli.report.masks import MasksAtSparsity
 from parp_fairseq.cli.report.runs import TITLES
 from parp_fairseq.pruning import magnitude_mask
@@ -516,6 +517,14 @@ def test_a_log_line_that_is_cut_short_is_passed_over(study, capsys):
 
 def test_each_method_has_its_look():
     assert _LOOKS.keys() == TITLES.keys()
+    assert len(set(_LOOKS.values())) == len(_LOOKS)
+
+
+@pytest.mark.parametrize("number, rotation", [(3, 0), (8, 30)])
+def test_names_of_many_methods_are_slanted(number, rotation):
+    axes = Figure().subplots()
+    _draw_by_method(axes, dict.fromkeys(list(TITLES)[-number:], (1.0, 0.5, 1.5)))
+    assert [label.get_rotation() for label in axes.get_xticklabels()] == [rotation] * number
 
 
 def test_labels_of_sparsities_do_not_touch():

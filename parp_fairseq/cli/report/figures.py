@@ -31,12 +31,12 @@ _LOOKS = {
     # Of the colours of Paul Tol ("muted").
     "wanda": ("#882255", "<"),
     "taylor": ("#44AA99", ">"),
-    "snip": ("#44AA99", "4"),
+    "snip": ("#CC6677", "8"),
     "movement": ("#999933", "p"),
     "fisher": ("#332288", "d"),
     "rigl": ("#AA4499", "H"),
 }
-_OTHERS = (("#661100", "8"), ("#6699CC", "1"), ("#888888", "2"), ("#DDCC77", "3"))
+_OTHERS = (("#661100", "X"), ("#6699CC", "P"), ("#888888", "s"), ("#DDCC77", "D"))
 Triple = Tuple[float, float, float]  # a value, and the ends of its bar
 
 _MANY = 8  # with more sparsities than these: bands instead of bars, a colour bar, fewer ticks
@@ -109,7 +109,12 @@ def _draw_by_method(axes, rates: Mapping[str, Triple]) -> None:
     for place, (method, (value, low, high)) in enumerate(rates.items()):
         color, marker = _look_of(method)
         axes.errorbar([place], [value], [[value - low], [high - value]], color=color, marker=marker)
-    axes.set_xticks(range(len(rates)), [title_of(method) for method in rates])
+    titles = [title_of(method) for method in rates]
+    axes.set_xticks(range(len(rates)), titles)
+    if len(titles) * max(map(len, titles)) > 40:  # characters in the width of the picture
+        axes.tick_params("x", rotation=30)
+        for label in axes.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
     axes.margins(x=0.15)
 
 

@@ -119,18 +119,37 @@ def section(folder: Path, title: str) -> str:
 
 
 def test_the_matrix_has_the_differences_to_its_diagonal(reported: Path) -> None:
-    text = section(reported, "Masks that move: PARP at sparsity 0.5")
+    text = section(reported, "Masks that move, WER: PARP at sparsity 0.5")
     assert row_of(text, "aa")[1:] == ["20.5 ± 0.7", "24.5 ± 0.7", "41.5 ± 0.7"]
     differences = text.split("Difference to the mask")[1]
     # Half of the errors of the second speaker's utterance would be needed to be sure.
     bb = row_of(differences, "bb")
     assert bb[1].startswith("-1.0 [") and bb[2] == "0"
-    rows = {(row["mask_corpus"], row["corpus"]): row for row in table(reported, "moved.csv")}
+    rows = {
+        (row["mask_corpus"], row["corpus"]): row
+        for row in table(reported, "moved.csv")
+        if row["measure"] == "wer"
+    }
     assert len(rows) == 9
     assert float(rows["aa", "bb"]["difference"]) == pytest.approx(2.0)
     assert rows["aa", "aa"]["difference"] == "" and rows["aa", "bb"]["speakers"] == "2"
     # All errors are of one speaker, so that another draw of the two may have none: not separated.
     assert "[+0.0, +4.0] =" in row_of(differences, "aa")[2]
+
+
+def test_character_error_rates_have_the_same_pages(reported: Path) -> None:
+    """Each wrong word has one wrong character; two utterances of 500 words have 2998."""
+    text = section(reported, "Masks that move, CER: PARP at sparsity 0.5")
+    assert row_of(text, "aa")[2] == "8.2 ± 0.2"  # 240 and 250 characters
+    rows = [row for row in table(reported, "moved.csv") if row["measure"] == "cer"]
+    moved = next(row for row in rows if (row["mask_corpus"], row["corpus"]) == ("aa", "bb"))
+    assert float(moved["mean"]) == pytest.approx(245 / 29.98, abs=1e-4)
+    assert float(moved["difference"]) == pytest.approx(20 / 29.98, abs=1e-4)
+    assert float(moved["high"]) == pytest.approx(40 / 29.98, abs=1e-4)
+    jointly = row_of(
+        section(reported, "CER on test, %").split("Difference to")[1], "PARP, jointly, one mask"
+    )
+    assert [cell.split()[0] for cell in jointly[2:]] == ["+0.5"] * 3
 
 
 def test_joint_trainings_are_held_against_each_alone(reported: Path) -> None:
@@ -140,7 +159,7 @@ def test_joint_trainings_are_held_against_each_alone(reported: Path) -> None:
     jointly = row_of(text.split("Difference to")[1], "PARP, jointly, one mask")
     assert [cell.split()[0] for cell in jointly[2:]] == ["+1.5"] * 3
     rows = table(reported, "trainings.csv")
-    each = [row for row in rows if row["kind"] == "each"]
+    each = [row for row in rows if row["kind"] == "each" and row["measure"] == "wer"]
     assert [row["mean"] for row in each] == ["20.0000", "22.0000", "39.0000"]
 
 
@@ -188,7 +207,7 @@ def test_every_picture_is_there_and_every_run(reported: Path) -> None:
     assert text.startswith("# Study of aa, bb, cc: recipe `mini`\n\nAll 28 runs are finished.")
     names = {line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}
     assert names == {path.name for path in (reported / "report").glob("*.png")}
-    assert len(names) == 8
+    assert len(names) == 10
     assert len(table(reported, "runs.csv")) == 2 * (3 + 9 + 3 + 3)
 
 
@@ -201,7 +220,7 @@ def test_what_is_missing_is_named_and_left_out(tmp_path: Path, capsys) -> None:
     assert "parp-aa-alone-0.5-seed1-00000001: unfinished: 0 updates logged" in said
     assert "parp-aa-to-bb-0.5-seed1-00000001: waits for parp-aa-alone" in said
     assert "parp-bb-to-cc-0.5-seed2-00000002: trained, but not scored on test" in said
-    text = section(folder, "Masks that move: PARP at sparsity 0.5")
+    text = section(folder, "Masks that move, WER: PARP at sparsity 0.5")
     assert row_of(text.split("Difference to the mask")[1], "bb")[1] == "-1.0"
     assert (folder / "report" / "report.tex").is_file()
 

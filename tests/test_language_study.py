@@ -247,7 +247,7 @@ def test_three_languages_from_nothing_to_pages_through_a_kill(tmp_path: Path) ->
     with (pages / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert Counter(row["kind"] for row in rows) == {"alone": 3, "moved": 9, "joint": 6, "each": 6}
-    for title in ("Masks that move: PARP at sparsity 0.5", "Bytes for 3 corpora"):
+    for title in ("Masks that move, WER: PARP at sparsity 0.5", "Bytes for 3 corpora"):
         assert f"## {title}" in text
     for picture in re.findall(r"\]\((\S+\.png)\)", text):
         assert (pages / picture).stat().st_size > 1000

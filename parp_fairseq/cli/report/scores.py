@@ -39,6 +39,10 @@ class Score:
     character_error_rate: Optional[float]
     errors: Dict[int, Errors]
 
+    def rate(self, measure: str) -> Optional[float]:
+        """In percent: ``CER``, or by another name what was printed."""
+        return self.character_error_rate if measure == "CER" else self.error_rate
+
 
 def is_scored(path: Path) -> bool:
     """Whether fairseq-generate finished its output."""

@@ -53,9 +53,12 @@ def write_languages(folder: Path, output: Path, formats: Sequence[str]) -> None:
     title = f"Study of {', '.join(study.corpora)}: recipe `{study.recipe}`{overrides}"
     pages.sections.append(Section(title, [status(study)]))
     cells = runs_by_cell(study)
-    _add_trainings(pages, study, trainings(study, cells))
+    for measure in study.measures:
+        _add_trainings(pages, study, measure, trainings(study, measure, cells))
     for method, sparsity in matrices(cells):
-        _add_matrix(pages, study, method, sparsity, matrix(study, cells, method, sparsity))
+        for measure in study.measures:
+            rates = matrix(study, measure, cells, method, sparsity)
+            _add_matrix(pages, study, measure, method, sparsity, rates)
     for overlaps in read_overlaps(study, cells):
         _add_overlaps(pages, overlaps)
     _add_sizes(pages, study, read_sizes(study, cells))
@@ -64,7 +67,9 @@ def write_languages(folder: Path, output: Path, formats: Sequence[str]) -> None:
     print(f"{status(study)}\n\nreport  {output / 'report.md'}")
 
 
-def _add_trainings(pages: _Pages, study: LanguageStudy, found: Dict[Cell, Dict[str, Rate]]) -> None:
+def _add_trainings(
+    pages: _Pages, study: LanguageStudy, measure: str, found: Dict[Cell, Dict[str, Rate]]
+) -> None:
     headers = ["training", "sparsity", *study.corpora, "mean"]
     rates, differences = [], []
     for cell, of_corpus in found.items():
@@ -76,7 +81,8 @@ def _add_trainings(pages: _Pages, study: LanguageStudy, found: Dict[Cell, Dict[s
         if cell.kind != "alone" and any(rate.differences for rate in of_corpus.values()):
             differences.append([*head, *(rate.difference for rate in of_corpus.values())])
         for corpus, rate in of_corpus.items():
-            row = [cell.kind, cell.method, cell.sparsity, cell.drawn, corpus, *_numbers(rate)]
+            row = [cell.kind, cell.method, cell.sparsity, cell.drawn, corpus, measure.lower()]
+            row += _numbers(rate)
             pages.rows.setdefault("trainings.csv", []).append(row)
     parts: List[object] = [
         "Mean ± sample standard deviation over the seeds.",
@@ -88,38 +94,43 @@ def _add_trainings(pages: _Pages, study: LanguageStudy, found: Dict[Cell, Dict[s
             f"training jointly is better. {_INTERVALS}",
             Table(headers[:-1], differences),
         ]
-    pages.sections.append(Section(f"{study.error} on {study.split}, %", parts))
+    pages.sections.append(Section(f"{measure} on {study.split}, %", parts))
 
 
 def _add_matrix(
-    pages: _Pages, study: LanguageStudy, method: str, sparsity: float, rates: List[List[Rate]]
+    pages: _Pages,
+    study: LanguageStudy,
+    measure: str,
+    method: str,
+    sparsity: float,
+    rates: List[List[Rate]],
 ) -> None:
     corpora, title = study.corpora, f"{title_of(method)} at sparsity {sparsity:g}"
-    name = f"{method}_{sparsity:g}"
+    name = f"{method}_{sparsity:g}_{measure.lower()}"
     headers = ["mask from", *corpora]
     body = [[corpus, *(rate.text for rate in row)] for corpus, row in zip(corpora, rates)]
     differing = [
         [corpus, *(rate.difference or "0" for rate in row)] for corpus, row in zip(corpora, rates)
     ]
     parts: List[object] = [
-        f"{study.error} on {study.split}, %. Row: where the mask is from. Column: what it is "
+        f"{measure} on {study.split}, %. Row: where the mask is from. Column: what it is "
         "finetuned on, with the mask fixed.",
         Table(headers, body),
         pages.draw(
-            f"moved_{name}", f"{study.error}: {title}", figures.draw_rates, corpora, rates,
-            study.error, title,
+            f"moved_{name}", f"{measure}: {title}", figures.draw_rates, corpora, rates, measure,
+            title,
         ),
         f"Difference to the mask of the corpus itself, from the same seed. {_INTERVALS}",
         Table(headers, differing),
         pages.draw(
-            f"moved_differences_{name}", f"Differences: {title}", figures.draw_differences,
-            corpora, rates, study.error, title,
+            f"moved_differences_{name}", f"Differences in {measure}: {title}",
+            figures.draw_differences, corpora, rates, measure, title,
         ),
     ]  # fmt: skip
-    pages.sections.append(Section(f"Masks that move: {title}", parts))
+    pages.sections.append(Section(f"Masks that move, {measure}: {title}", parts))
     for source, row in zip(corpora, rates):
         for target, rate in zip(corpora, row):
-            line = [method, sparsity, source, target, *_numbers(rate)]
+            line = [method, sparsity, source, target, measure.lower(), *_numbers(rate)]
             pages.rows.setdefault("moved.csv", []).append(line)
 
 
@@ -186,8 +197,8 @@ def _add_sizes(pages: _Pages, study: LanguageStudy, sizes: Sizes) -> None:
 
 _COUNTED = ["mean", "std", "seeds", "difference", "low", "high", "speakers"]
 _HEADERS = {
-    "trainings.csv": ["kind", "method", "sparsity", "drawn", "corpus", *_COUNTED],
-    "moved.csv": ["method", "sparsity", "mask_corpus", "corpus", *_COUNTED],
+    "trainings.csv": ["kind", "method", "sparsity", "drawn", "corpus", "measure", *_COUNTED],
+    "moved.csv": ["method", "sparsity", "mask_corpus", "corpus", "measure", *_COUNTED],
     "overlap.csv": [
         *("kind", "method", "sparsity", "drawn", "corpus", "other", "layer", "overlap")
     ],
@@ -213,7 +224,7 @@ def _csv_files(pages: _Pages) -> Dict[str, str]:
 
 def _runs_csv(study: LanguageStudy) -> str:
     headers = ["run", "kind", "method", "sparsity", "seed", "trained_on", "mask_from", "drawn"]
-    headers += ["corpus", "split", study.error.lower(), "cer", "utterances"]
+    headers += ["corpus", "split", study.measures[0].lower(), "cer", "utterances"]
     rows = []
     for run in study.runs:
         plan = run.plan

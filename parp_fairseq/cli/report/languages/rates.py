@@ -1,6 +1,5 @@
 """Error rates of a study over several corpora, and what differs between its runs."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Dict, List, Mapping, Optional, Tuple
@@ -103,24 +102,27 @@ def runs_by_cell(study: LanguageStudy) -> Dict[Cell, Runs]:
 
 def rate_of(
     study: LanguageStudy,
+    measure: str,
     runs: Mapping[int, LanguageRun],
     corpus: str,
     reference: Optional[Mapping[int, LanguageRun]] = None,
 ) -> Rate:
     """The error rate on a corpus, and the difference to ``reference``."""
     at = corpus, study.split
-    values = [run.scores[at].error_rate for run in runs.values()]
+    known = {seed: run.scores[at].rate(measure) for seed, run in runs.items()}
+    values = {seed: value for seed, value in known.items() if value is not None}
     if not reference or reference is runs:
-        return Rate(values, [], None)
-    pairs = [(runs[seed], reference[seed]) for seed in runs if seed in reference]
-    differences = [a.scores[at].error_rate - b.scores[at].error_rate for a, b in pairs]
-    return Rate(values, differences, _interval(pairs, corpus, study.split))
+        return Rate(list(values.values()), [], None)
+    of_reference = {seed: run.scores[at].rate(measure) for seed, run in reference.items()}
+    seeds = [seed for seed in values if of_reference.get(seed) is not None]
+    differences = [values[seed] - of_reference[seed] for seed in seeds]
+    pairs = [(runs[seed], reference[seed]) for seed in seeds]
+    return Rate(list(values.values()), differences, _interval(pairs, measure, *at))
 
 
 def _interval(
-    pairs: Iterable[Tuple[LanguageRun, LanguageRun]], corpus: str, split: str
+    pairs: List[Tuple[LanguageRun, LanguageRun]], measure: str, corpus: str, split: str
 ) -> Optional[Interval]:
-    pairs = list(pairs)
     try:
         import scipy.stats  # noqa: F401
     except ModuleNotFoundError:
@@ -131,7 +133,8 @@ def _interval(
     speakers = speakers_of(run.data, run.manifests[at])
     if len(set(speakers.values())) < 2:
         return None
-    return paired_interval([(a.scores[at], b.scores[at]) for a, b in pairs], "wer", speakers)
+    scores = [(a.scores[at], b.scores[at]) for a, b in pairs]
+    return paired_interval(scores, measure.lower(), speakers)
 
 
 def matrices(cells: Mapping[Cell, Runs]) -> List[Tuple[str, float]]:
@@ -145,7 +148,7 @@ def matrices(cells: Mapping[Cell, Runs]) -> List[Tuple[str, float]]:
 
 
 def matrix(
-    study: LanguageStudy, cells: Mapping[Cell, Runs], method: str, sparsity: float
+    study: LanguageStudy, measure: str, cells: Mapping[Cell, Runs], method: str, sparsity: float
 ) -> List[List[Rate]]:
     """A row for each corpus that a mask comes from, a column for each that it is finetuned on.
 
@@ -156,12 +159,17 @@ def matrix(
         return cells.get(Cell("moved", method, sparsity, "plain", source, target), {})
 
     return [
-        [rate_of(study, runs(a, b), b, runs(b, b) if a != b else None) for b in study.corpora]
+        [
+            rate_of(study, measure, runs(a, b), b, runs(b, b) if a != b else None)
+            for b in study.corpora
+        ]
         for a in study.corpora
     ]
 
 
-def trainings(study: LanguageStudy, cells: Mapping[Cell, Runs]) -> Dict[Cell, Dict[str, Rate]]:
+def trainings(
+    study: LanguageStudy, measure: str, cells: Mapping[Cell, Runs]
+) -> Dict[Cell, Dict[str, Rate]]:
     """Trainings -> corpus -> its rate, with the difference to training each corpus alone."""
     found: Dict[Cell, Dict[str, Rate]] = {}
     for cell in cells:
@@ -175,5 +183,5 @@ def trainings(study: LanguageStudy, cells: Mapping[Cell, Runs]) -> Dict[Cell, Di
             alone = cells.get(Cell("alone", cell.method, cell.sparsity, "plain", None, corpus), {})
             runs = alone if cell.kind == "alone" else cells[cell]
             reference = None if cell.kind == "alone" else alone
-            found[shown][corpus] = rate_of(study, runs, corpus, reference)
+            found[shown][corpus] = rate_of(study, measure, runs, corpus, reference)
     return found

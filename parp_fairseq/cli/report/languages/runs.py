@@ -68,7 +68,7 @@ class LanguageStudy:
     Attributes:
         corpora: their names.
         splits: what is scored; the last one counts.
-        error: WER, or PER for phones.
+        measures: error rates, of words and of characters, or of phones.
         planned: all runs.
         runs: the finished ones.
         unfinished: name of every other run, and the reason.
@@ -79,7 +79,7 @@ class LanguageStudy:
     overrides: List[str]
     corpora: List[str]
     splits: List[str]
-    error: str
+    measures: List[str]
     planned: List[Planned]
     runs: List[LanguageRun] = field(default_factory=list)
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
@@ -114,7 +114,7 @@ def read_languages(folder: Path) -> LanguageStudy:
             plan["overrides"],
             plan["corpora"],
             plan["splits"],
-            "PER" if plan["labels"] == "phn" else "WER",
+            ["PER"] if plan["labels"] == "phn" else ["WER", "CER"],
             [Planned(**run) for run in plan["runs"]],
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -17,6 +17,7 @@ from manifest.speakers import write_speakers
 from manifest.writing import Utterance, write_letter_dictionary, write_split
 
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")
+DIGITS = frozenset(["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"])
 
 EPILOG = """\
 SOURCE is a clone of https://github.com/jimbozhang/speechocean762: WAVE/, train/ and test/. Its
@@ -33,6 +34,7 @@ interrupted run goes on where it stopped when it is started again.
 examples:
   python manifests/speechocean762.py speechocean762 data/speechocean762
   python manifests/speechocean762.py speechocean762 data/adults --train-minutes 10 --min-age 18
+  python manifests/speechocean762.py speechocean762 data/digits --digits --valid-speakers 8
 """
 
 
@@ -46,8 +48,13 @@ class Sentence:
     audio: Path
 
 
-def read_part(source: Path, part: str, ages: tuple[int, int]) -> dict[str, list[Sentence]]:
+def read_part(
+    source: Path, part: str, ages: tuple[int, int], digits: bool = False
+) -> dict[str, list[Sentence]]:
     """The sentences of each speaker of SOURCE/`part` whose age is within `ages`.
+
+    Args:
+        digits: only the sentences that consist of the words of digits.
 
     Raises:
         ValueError: a list that is missing, or that does not fit the others; no such speaker.
@@ -65,12 +72,15 @@ def read_part(source: Path, part: str, ages: tuple[int, int]) -> dict[str, list[
         if not age.isdecimal():
             place = source / part / "spk2age"
             raise ValueError(f"{place}: the age of {speaker} is {age!r}, expected a number")
+        if digits and not (words[name] and DIGITS.issuperset(words[name].split())):
+            continue
         if ages[0] <= int(age) <= ages[1]:
             sentence = Sentence(name, speaker, words[name], source / audio[name])
             speakers.setdefault(speaker, []).append(sentence)
     if not speakers:
         raise ValueError(
-            f"--min-age, --max-age: {part} has no speaker from {ages[0]} to {ages[1]} years,"
+            f"--min-age, --max-age: {part} has no speaker from {ages[0]} to {ages[1]} years"
+            f"{' who reads digits' if digits else ''},"
             f" expected some of {sorted({int(age) for age in age_of.values()})}"
         )
     return speakers
@@ -144,14 +154,14 @@ def plan(args: argparse.Namespace) -> dict[str, list[Sentence]]:
             f"--min-age: {args.min_age}, expected no more than --max-age {args.max_age}"
         )
     ages = (args.min_age, args.max_age)
-    speakers, test = (read_part(args.source, part, ages) for part in ("train", "test"))
+    speakers, test = (read_part(args.source, part, ages, args.digits) for part in ("train", "test"))
     both = sorted(set(speakers) & set(test))
     if both:
         raise ValueError(f"{args.source}: {', '.join(both)} in train and test, expected in one")
     if args.valid_speakers >= len(speakers):
         raise ValueError(
             f"--valid-speakers: {args.valid_speakers}, expected fewer than the"
-            f" {len(speakers)} speakers of train"
+            f" {len(speakers)} speakers of train{' who read digits' if args.digits else ''}"
         )
     rng = Random(args.seed)
     held = set(rng.sample(sorted(speakers), args.valid_speakers))
@@ -208,6 +218,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--min-age", type=int, default=0, metavar="YEARS", help="default: no limit")
     add("--max-age", type=int, default=200, metavar="YEARS", help="default: no limit")
+    add(
+        "--digits",
+        action="store_true",
+        help="only sentences that consist of digits, such as TWO SIX FOUR EIGHT: as in the strings"
+        " of fsdd.py, which joint.py can join with them",
+    )
     add("--seed", type=int, default=1, metavar="N", help="of all random choices; default: 1")
     add_max_skipped(parser)
     add_jobs(parser)

@@ -126,6 +126,28 @@ def test_ages_hold_for_every_split(clone, tmp_path) -> None:
     assert {everyone[speaker(name)] for name in names} == {18}
 
 
+def test_digits_are_sentences_of_nothing_else(tmp_path, capsys) -> None:
+    clone = write_clone(tmp_path / "clone")
+    digits = {
+        "train": {name_of("0001", 3): "ONE THREE", name_of("0002", 1): "TWO"},
+        "test": {name_of("0007", 3): "SEVEN THREE ZERO"},
+    }
+    others = {name_of("0008", 4): "EIGHT TEN", name_of("0009", 1): "NINE'S", name_of("0009", 2): ""}
+    for part, wanted in digits.items():
+        text = clone / part / "text"
+        names = [line.partition("\t")[0] for line in text.read_text().splitlines()]
+        said = {name: f"{name[5:]} AND MORE" for name in names} | wanted | others
+        text.write_text("".join(f"{name}\t{said[name]}\n" for name in names))
+    run(clone, tmp_path / "dest", "--digits", "--valid-speakers", 1)
+    found = {split: read(tmp_path / "dest", split) for split in ("train", "valid", "test")}
+    assert found["test"] == digits["test"]
+    assert {**found["train"], **found["valid"]} == digits["train"]
+    assert len(found["train"]) == len(found["valid"]) == 1
+    with pytest.raises(SystemExit):
+        run(clone, tmp_path / "other", "--digits", "--valid-speakers", 2)
+    assert "fewer than the 2 speakers of train who read digits" in capsys.readouterr().err
+
+
 def test_the_same_options_give_the_same_bytes(clone, dest, tmp_path) -> None:
     speechocean762.main([str(clone), str(tmp_path), "--valid-speakers", "2", "--jobs", "3"])
     ours, theirs = contents(tmp_path), contents(dest)

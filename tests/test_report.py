@@ -578,6 +578,8 @@ def test_phones_have_a_phone_error_rate(study, capsys):
     (study / "plan.json").write_text(json.dumps({**plan, "labels": "phn"}))
     report(study, capsys)
     assert "## PER on test, %" in (study / "report" / "report.md").read_text()
+    for name in ("runs.csv", "cells.csv"):  # the characters of phones mean nothing
+        assert not [header for header in table(study, name)[0] if header.startswith("cer")]
 
 
 def test_the_same_study_gives_the_same_bytes(study, capsys):

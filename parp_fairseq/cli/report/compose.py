@@ -176,7 +176,7 @@ def _rates(
 
 def _has_characters(study: Study, split: str) -> bool:
     known = (run.scores[split].character_error_rate for run in study.runs)
-    return study.error == "WER" and any(rate is not None for rate in known)
+    return "cer" in study.measures and any(rate is not None for rate in known)
 
 
 def require_runs(study: Any) -> None:

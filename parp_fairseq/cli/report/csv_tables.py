@@ -17,7 +17,7 @@ def runs_csv(study: Study) -> str:
     """A row for each finished run."""
     headers = ["run", "method", "sparsity", "seed", "sparsity_measured", "trainings", "updates"]
     headers += ["seconds", *_FACTS]
-    for what in (study.measure, "cer", "utterances"):
+    for what in (*study.measures, "utterances"):
         headers += [f"{what}_{split}" for split in study.splits]
     rows = []
     for run in _all_runs(study):
@@ -26,7 +26,7 @@ def runs_csv(study: Study) -> str:
             [run.name, run.cell.method, run.cell.sparsity, run.seed, run.sparsity]
             + [run.trainings, run.updates, run.seconds, *map(run.facts.get, _FACTS)]
             + [score.error_rate for score in scores]
-            + [_rounded(score.character_error_rate) for score in scores]
+            + [_rounded(score.rate(of)) for of in study.measures[1:] for score in scores]
             + [score.utterances for score in scores]
         )
     return as_csv(headers, rows)
@@ -37,7 +37,7 @@ def cells_csv(study: Study) -> str:
     headers = ["method", "sparsity", "sparsity_measured", "seeds", "seeds_planned"]
     headers += ["trainings", "updates", "seconds", *_FACTS]
     for split in study.splits:
-        for what in (study.measure, "cer"):
+        for what in study.measures:
             headers += [f"{what}_{split}_mean", f"{what}_{split}_std"]
     rows = []
     for cell, runs in study.cells.items():
@@ -48,10 +48,8 @@ def cells_csv(study: Study) -> str:
         row += [_average([run.facts.get(fact) for run in runs]) for fact in _FACTS]
         for split in study.splits:
             scores = [run.scores[split] for run in runs]
-            for rates in (
-                [score.error_rate for score in scores],
-                [score.character_error_rate for score in scores],
-            ):
+            for what in study.measures:
+                rates = [score.rate(what) for score in scores]
                 row += [_average(rates), _spread(rates)]
         rows.append(row)
     return as_csv(headers, rows)

@@ -70,7 +70,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
             ]
             if cell.method == "dense" or not pairs:
                 continue
-            for measure in (study.measure, *(["cer"] if study.error == "WER" else [])):
+            for measure in study.measures:
                 interval = paired_interval(pairs, measure, speakers)
                 if interval:
                     found[cell, split, measure] = interval

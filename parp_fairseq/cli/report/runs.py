@@ -117,6 +117,11 @@ class Study:
         return self.error.lower().replace(" ", "_")
 
     @property
+    def measures(self) -> List[str]:
+        """``measure``, and where it is of words, that of characters."""
+        return [self.measure, *(["cer"] if self.error == "WER" else [])]
+
+    @property
     def classifies(self) -> bool:
         """Whether its models give sentences a class."""
         return self.error == "error rate"

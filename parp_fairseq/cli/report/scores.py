@@ -40,8 +40,8 @@ class Score:
     errors: Dict[int, Errors]
 
     def rate(self, measure: str) -> Optional[float]:
-        """In percent: ``CER``, or by another name what was printed."""
-        return self.character_error_rate if measure == "CER" else self.error_rate
+        """In percent: ``cer`` is of characters, anything else what was printed."""
+        return self.character_error_rate if measure == "cer" else self.error_rate
 
 
 def is_scored(path: Path) -> bool:

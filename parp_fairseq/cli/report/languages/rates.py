@@ -109,11 +109,11 @@ def rate_of(
 ) -> Rate:
     """The error rate on a corpus, and the difference to ``reference``."""
     at = corpus, study.split
-    known = {seed: run.scores[at].rate(measure) for seed, run in runs.items()}
+    known = {seed: run.scores[at].rate(measure.lower()) for seed, run in runs.items()}
     values = {seed: value for seed, value in known.items() if value is not None}
     if not reference or reference is runs:
         return Rate(list(values.values()), [], None)
-    of_reference = {seed: run.scores[at].rate(measure) for seed, run in reference.items()}
+    of_reference = {seed: run.scores[at].rate(measure.lower()) for seed, run in reference.items()}
     seeds = [seed for seed in values if of_reference.get(seed) is not None]
     differences = [values[seed] - of_reference[seed] for seed in seeds]
     pairs = [(runs[seed], reference[seed]) for seed in seeds]

@@ -215,13 +215,24 @@ def test_what_is_missing_is_named_and_left_out(tmp_path: Path, capsys) -> None:
     folder = make_languages(tmp_path, speakers=False)
     (folder / "runs" / "parp-aa-alone-0.5-seed1-00000001" / "model.pt").unlink()
     (folder / "runs" / "parp-bb-to-cc-0.5-seed2-00000002" / "test.txt").write_text("cut")
+    for seed in SEEDS:
+        (folder / "runs" / f"parp-cc-to-cc-0.5-seed{seed}-0000000{seed}" / "model.pt").unlink()
     assert parp(["report", str(folder), "--format", "latex"]) == 0
     said = capsys.readouterr().out
     assert "parp-aa-alone-0.5-seed1-00000001: unfinished: 0 updates logged" in said
     assert "parp-aa-to-bb-0.5-seed1-00000001: waits for parp-aa-alone" in said
     assert "parp-bb-to-cc-0.5-seed2-00000002: trained, but not scored on test" in said
     text = section(folder, "Masks that move, WER: PARP at sparsity 0.5")
-    assert row_of(text.split("Difference to the mask")[1], "bb")[1] == "-1.0"
+    differences = text.split("Difference to the mask")[1]
+    # Of aa on aa, seed 2 is left; of cc on cc, nothing, so no mask can be held against its own.
+    assert row_of(text, "aa")[1] == "21.0 (1 of 2 seeds)"
+    assert row_of(differences, "bb")[1] == "-1.0 (1 of 2 seeds)"
+    assert row_of(differences, "aa")[1] == "0"
+    assert [row_of(differences, corpus)[3] for corpus in CORPORA] == ["missing"] * 3
+    # The mean of the corpora is of the seeds that all of them have.
+    alone = row_of(section(folder, "WER on test, %"), "PARP, each alone")
+    assert alone[2:4] == ["22.0 (1 of 2 seeds)", "23.5 ± 0.7"]
+    assert alone[5] == "29.0 (1 of 2 seeds)"
     assert (folder / "report" / "report.tex").is_file()
 
 

@@ -73,9 +73,10 @@ def _add_trainings(
     headers = ["training", "sparsity", *study.corpora, "mean"]
     rates, differences = [], []
     for cell, of_corpus in found.items():
-        values = [rate.values for rate in of_corpus.values()]
-        overall = [mean(seeds) for seeds in zip(*values)] if all(values) else []
-        average = Rate(overall, [], None).text if overall else ""
+        of_seeds = [rate.values for rate in of_corpus.values()]
+        common = [seed for seed in of_seeds[0] if all(seed in values for values in of_seeds)]
+        overall = {seed: mean(values[seed] for values in of_seeds) for seed in common}
+        average = Rate(study.seeds, overall, [], None).text
         head = [cell.title, f"{cell.sparsity:g}"]
         rates.append([*head, *(rate.text for rate in of_corpus.values()), average])
         if cell.kind != "alone" and any(rate.differences for rate in of_corpus.values()):
@@ -110,7 +111,8 @@ def _add_matrix(
     headers = ["mask from", *corpora]
     body = [[corpus, *(rate.text for rate in row)] for corpus, row in zip(corpora, rates)]
     differing = [
-        [corpus, *(rate.difference or "0" for rate in row)] for corpus, row in zip(corpora, rates)
+        [a, *("0" if a == b and rate.values else rate.difference for b, rate in zip(corpora, row))]
+        for a, row in zip(corpora, rates)
     ]
     parts: List[object] = [
         f"{measure} on {study.split}, %. Row: where the mask is from. Column: what it is "
@@ -210,8 +212,8 @@ _HEADERS = {
 def _numbers(rate: Rate) -> List[Any]:
     if not rate.values:
         return ["", "", 0, "", "", "", ""]
-    spread = f"{stdev(rate.values):.4f}" if len(rate.values) > 1 else ""
-    row: List[Any] = [f"{mean(rate.values):.4f}", spread, len(rate.values)]
+    spread = f"{stdev(rate.values.values()):.4f}" if len(rate.values) > 1 else ""
+    row: List[Any] = [f"{rate.mean:.4f}", spread, len(rate.values)]
     row.append(f"{mean(rate.differences):.4f}" if rate.differences else "")
     if rate.interval is None:
         return [*row, "", "", ""]

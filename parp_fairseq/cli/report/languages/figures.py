@@ -18,7 +18,7 @@ def draw_rates(
     path: Path, corpora: Sequence[str], rates: List[List[Rate]], error: str, of: str
 ) -> None:
     """Error rates, corpus by corpus; ``of`` names the masks."""
-    values = [[mean(rate.values) if rate.values else None for rate in row] for row in rates]
+    values = [[rate.mean for rate in row] for row in rates]
     title = f"{error} with the mask of one corpus, finetuned on another: {of}"
     span = _span(values)
     draw_matrix(path, values, corpora, corpora, _TURNED, f"{error}, %", title, "{:.1f}", span)
@@ -30,7 +30,7 @@ def draw_differences(
     """Differences to the mask of the corpus itself; ``of`` names the masks."""
     values = [
         [
-            0.0 if a == b else mean(rate.differences) if rate.differences else None
+            0.0 if a == b and rate.values else mean(rate.differences) if rate.differences else None
             for b, rate in enumerate(row)
         ]
         for a, row in enumerate(rates)

@@ -46,31 +46,43 @@ class Rate:
     """An error rate and its difference to another training, over the seeds.
 
     Attributes:
+        planned: how many seeds there are to be.
         values: the error rate of each seed, in percent.
         differences: to the reference of the same seed, in percent points; below 0 is better.
         interval: of the differences, over the speakers; None if these are not known.
     """
 
-    values: List[float]
+    planned: int
+    values: Dict[int, float]
     differences: List[float]
     interval: Optional[Interval]
 
     @property
     def text(self) -> str:
         """Mean and sample standard deviation."""
-        spread = f" ± {stdev(self.values):.1f}" if len(self.values) > 1 else ""
-        return f"{mean(self.values):.1f}{spread}" if self.values else "missing"
+        if not self.values:
+            return "missing"
+        spread = f" ± {stdev(self.values.values()):.1f}" if len(self.values) > 1 else ""
+        return f"{self.mean:.1f}{spread}{self._seeds(len(self.values))}"
+
+    @property
+    def mean(self) -> Optional[float]:
+        """Over the seeds; None if there are none."""
+        return mean(self.values.values()) if self.values else None
 
     @property
     def difference(self) -> str:
         """Mean difference, with its interval where there is one, and a mark if that holds 0."""
         if not self.differences:
-            return ""
+            return "missing"
         text = f"{mean(self.differences):+.1f}"
-        if self.interval is None:
-            return text
-        low, high = self.interval.low, self.interval.high
-        return f"{text} [{low:+.1f}, {high:+.1f}]" + (" =" if low <= 0 <= high else "")
+        if self.interval is not None:
+            low, high = self.interval.low, self.interval.high
+            text += f" [{low:+.1f}, {high:+.1f}]" + (" =" if low <= 0 <= high else "")
+        return text + self._seeds(len(self.differences))
+
+    def _seeds(self, number: int) -> str:
+        return f" ({number} of {self.planned} seeds)" if number < self.planned else ""
 
 
 def runs_by_cell(study: LanguageStudy) -> Dict[Cell, Runs]:
@@ -112,12 +124,12 @@ def rate_of(
     known = {seed: run.scores[at].rate(measure.lower()) for seed, run in runs.items()}
     values = {seed: value for seed, value in known.items() if value is not None}
     if not reference or reference is runs:
-        return Rate(list(values.values()), [], None)
+        return Rate(study.seeds, values, [], None)
     of_reference = {seed: run.scores[at].rate(measure.lower()) for seed, run in reference.items()}
     seeds = [seed for seed in values if of_reference.get(seed) is not None]
     differences = [values[seed] - of_reference[seed] for seed in seeds]
     pairs = [(runs[seed], reference[seed]) for seed in seeds]
-    return Rate(list(values.values()), differences, _interval(pairs, measure, *at))
+    return Rate(study.seeds, values, differences, _interval(pairs, measure, *at))
 
 
 def _interval(

@@ -85,6 +85,11 @@ class LanguageStudy:
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
 
     @property
+    def seeds(self) -> int:
+        """How many each training is to have."""
+        return len({run.seed for run in self.planned})
+
+    @property
     def split(self) -> str:
         """The one that the pages show."""
         return self.splits[-1]

@@ -22,9 +22,9 @@ from audio.files import FULL_SCALE, RATE, write_flac
 from cli.options import above, add_jobs, corpus_parser, names, run
 from manifest.speakers import write_speakers
 from manifest.writing import Utterance, write_letter_dictionary, write_split
+from text.digits import DIGITS
 from tqdm import tqdm
 
-WORDS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 RECORDED_RATE = 8_000  # Hz, of the data set
 PAUSE_MS = (50, 200)  # shortest and longest
 SPLITS = ("train", "valid", "test")
@@ -76,7 +76,7 @@ class DigitString:
 
     @property
     def words(self) -> str:
-        return " ".join(WORDS[recording.digit] for recording in self.recordings)
+        return " ".join(DIGITS[recording.digit] for recording in self.recordings)
 
     @property
     def length(self) -> int:

@@ -15,9 +15,9 @@ from cli.options import above, add_jobs, add_max_skipped, corpus_parser, run
 from manifest.lines import read_lines
 from manifest.speakers import write_speakers
 from manifest.writing import Utterance, write_letter_dictionary, write_split
+from text.digits import DIGITS
 
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")
-DIGITS = frozenset(["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"])
 
 EPILOG = """\
 SOURCE is a clone of https://github.com/jimbozhang/speechocean762: WAVE/, train/ and test/. Its
@@ -49,7 +49,7 @@ class Sentence:
 
 
 def read_part(
-    source: Path, part: str, ages: tuple[int, int], digits: bool = False
+    source: Path, part: str, ages: tuple[int, int], digits: bool
 ) -> dict[str, list[Sentence]]:
     """The sentences of each speaker of SOURCE/`part` whose age is within `ages`.
 
@@ -72,7 +72,7 @@ def read_part(
         if not age.isdecimal():
             place = source / part / "spk2age"
             raise ValueError(f"{place}: the age of {speaker} is {age!r}, expected a number")
-        if digits and not (words[name] and DIGITS.issuperset(words[name].split())):
+        if digits and not (words[name] and all(word in DIGITS for word in words[name].split())):
             continue
         if ages[0] <= int(age) <= ages[1]:
             sentence = Sentence(name, speaker, words[name], source / audio[name])

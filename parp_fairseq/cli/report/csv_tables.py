@@ -26,7 +26,7 @@ def runs_csv(study: Study) -> str:
             [run.name, run.cell.method, run.cell.sparsity, run.seed, run.sparsity]
             + [run.trainings, run.updates, run.seconds, *map(run.facts.get, _FACTS)]
             + [score.error_rate for score in scores]
-            + [_rounded(score.rate(of)) for of in study.measures[1:] for score in scores]
+            + [rounded(score.rate(of)) for of in study.measures[1:] for score in scores]
             + [score.utterances for score in scores]
         )
     return as_csv(headers, rows)
@@ -131,16 +131,16 @@ def _average(values: Sequence[Any]) -> Any:
     average = mean(values)
     if all(isinstance(value, int) for value in values) and average == int(average):
         return int(average)
-    return _rounded(average)
+    return rounded(average)
 
 
 def _spread(values: Sequence[Any], digits: int = 4) -> Any:
     if len(values) < 2 or None in values:
         return None
-    return math.nan if any(map(math.isnan, values)) else _rounded(stdev(values), digits)
+    return math.nan if any(map(math.isnan, values)) else rounded(stdev(values), digits)
 
 
-def _rounded(value: Any, digits: int = 4) -> Any:
+def rounded(value: Any, digits: int = 4) -> Any:
     return None if value is None else f"{value:.{digits}f}"
 
 

@@ -39,6 +39,16 @@ _ERRORS = {"phn": "PER", "label": "error rate"}  # by the ending of the labels
 _ERROR = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
 
 
+def error_of(labels: str) -> str:
+    """The error rate's name, by the ending of the labels."""
+    return _ERRORS.get(labels, "WER")
+
+
+def measures_of(error: str) -> Dict[str, str]:
+    """Name in CSV files -> title, of an error rate, and where it is of words, of characters."""
+    return {error.lower().replace(" ", "_"): error, **({"cer": "CER"} if error == "WER" else {})}
+
+
 def title_of(method: str) -> str:
     """What the report calls a method; a study's own methods keep their names."""
     return TITLES.get(method, method)
@@ -114,12 +124,12 @@ class Study:
     @property
     def measure(self) -> str:
         """The error rate's name in columns of CSV files."""
-        return self.error.lower().replace(" ", "_")
+        return self.measures[0]
 
     @property
     def measures(self) -> List[str]:
         """``measure``, and where it is of words, that of characters."""
-        return [self.measure, *(["cer"] if self.error == "WER" else [])]
+        return list(measures_of(self.error))
 
     @property
     def classifies(self) -> bool:
@@ -168,7 +178,7 @@ def read_study(folder: Path) -> Study:
             recipe=plan["recipe"],
             overrides=plan["overrides"],
             splits=plan["splits"],
-            error=_ERRORS.get(plan["labels"], "WER"),
+            error=error_of(plan["labels"]),
             planned=Counter(run.cell for run in planned),
         )
     except (ValueError, KeyError, TypeError) as error:

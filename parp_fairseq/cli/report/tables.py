@@ -161,17 +161,23 @@ def _spread(study: Study, cell: Cell, rate: Rate) -> str:
 
 
 def _mean(values: List[Optional[float]], cell: Cell, study: Study, sign: str = "") -> str:
+    return "" if None in values else mean_of(values, study.planned[cell], sign)
+
+
+def mean_of(values: Sequence[float], planned: int, sign: str = "") -> str:
     """ "31.4 ± 0.5": mean and sample standard deviation; and the seeds, if some are missing."""
     if not values:
         return "missing"
-    if None in values:
-        return ""
     numbers = sum(not math.isnan(value) for value in values)
     if numbers < len(values):
         return f"NaN ({len(values) - numbers} of {len(values)} seeds)"
     text = f"{mean(values):{sign}.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
-    planned = study.planned[cell]
-    return text + (f" ({len(values)} of {planned} seeds)" if len(values) < planned else "")
+    return text + seeds_of(len(values), planned)
+
+
+def seeds_of(number: int, planned: int) -> str:
+    """ " (2 of 3 seeds)"; nothing if all are there."""
+    return f" ({number} of {planned} seeds)" if number < planned else ""
 
 
 def _range(numbers: Sequence[Optional[float]], form: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Sequence
 
 from parp_fairseq.cli.pictures.style import require_matplotlib
 from parp_fairseq.cli.report.compose import Section, require_runs, status, write_texts
-from parp_fairseq.cli.report.csv_tables import as_csv
+from parp_fairseq.cli.report.csv_tables import as_csv, rounded
 from parp_fairseq.cli.report.runs import title_of
 from parp_fairseq.cli.report.tables import Table
 
@@ -82,7 +82,7 @@ def _add_trainings(
         if cell.kind != "alone" and any(rate.differences for rate in of_corpus.values()):
             differences.append([*head, *(rate.difference for rate in of_corpus.values())])
         for corpus, rate in of_corpus.items():
-            row = [cell.kind, cell.method, cell.sparsity, cell.drawn, corpus, measure.lower()]
+            row = [cell.kind, cell.method, cell.sparsity, cell.drawn, corpus, measure]
             row += _numbers(rate)
             pages.rows.setdefault("trainings.csv", []).append(row)
     parts: List[object] = [
@@ -95,7 +95,7 @@ def _add_trainings(
             f"training jointly is better. {_INTERVALS}",
             Table(headers[:-1], differences),
         ]
-    pages.sections.append(Section(f"{measure} on {study.split}, %", parts))
+    pages.sections.append(Section(f"{study.measures[measure]} on {study.split}, %", parts))
 
 
 def _add_matrix(
@@ -107,7 +107,7 @@ def _add_matrix(
     rates: List[List[Rate]],
 ) -> None:
     corpora, title = study.corpora, f"{title_of(method)} at sparsity {sparsity:g}"
-    name = f"{method}_{sparsity:g}_{measure.lower()}"
+    name, error = f"{method}_{sparsity:g}_{measure}", study.measures[measure]
     headers = ["mask from", *corpora]
     body = [[corpus, *(rate.text for rate in row)] for corpus, row in zip(corpora, rates)]
     differing = [
@@ -115,24 +115,23 @@ def _add_matrix(
         for a, row in zip(corpora, rates)
     ]
     parts: List[object] = [
-        f"{measure} on {study.split}, %. Row: where the mask is from. Column: what it is "
+        f"{error} on {study.split}, %. Row: where the mask is from. Column: what it is "
         "finetuned on, with the mask fixed.",
         Table(headers, body),
         pages.draw(
-            f"moved_{name}", f"{measure}: {title}", figures.draw_rates, corpora, rates, measure,
-            title,
+            f"moved_{name}", f"{error}: {title}", figures.draw_rates, corpora, rates, error, title,
         ),
         f"Difference to the mask of the corpus itself, from the same seed. {_INTERVALS}",
         Table(headers, differing),
         pages.draw(
-            f"moved_differences_{name}", f"Differences in {measure}: {title}",
-            figures.draw_differences, corpora, rates, measure, title,
+            f"moved_differences_{name}", f"Differences in {error}: {title}",
+            figures.draw_differences, corpora, rates, error, title,
         ),
     ]  # fmt: skip
-    pages.sections.append(Section(f"Masks that move, {measure}: {title}", parts))
+    pages.sections.append(Section(f"Masks that move, {error}: {title}", parts))
     for source, row in zip(corpora, rates):
         for target, rate in zip(corpora, row):
-            line = [method, sparsity, source, target, measure.lower(), *_numbers(rate)]
+            line = [method, sparsity, source, target, measure, *_numbers(rate)]
             pages.rows.setdefault("moved.csv", []).append(line)
 
 
@@ -226,13 +225,13 @@ def _csv_files(pages: _Pages) -> Dict[str, str]:
 
 def _runs_csv(study: LanguageStudy) -> str:
     headers = ["run", "kind", "method", "sparsity", "seed", "trained_on", "mask_from", "drawn"]
-    headers += ["corpus", "split", study.measures[0].lower(), "cer", "utterances"]
+    headers += ["corpus", "split", *study.measures, "utterances"]
     rows = []
     for run in study.runs:
         plan = run.plan
         for (corpus, split), score in run.scores.items():
             row = [plan.name, plan.kind, plan.method, plan.sparsity, plan.seed, plan.corpus]
             row += [plan.mask_corpus, plan.drawn, corpus, split, score.error_rate]
-            character = score.character_error_rate
-            rows.append([*row, "" if character is None else f"{character:.4f}", score.utterances])
+            more = [rounded(score.rate(of)) for of in list(study.measures)[1:]]
+            rows.append([*row, *more, score.utterances])
     return as_csv(headers, rows)

@@ -1,11 +1,12 @@
 """Error rates of a study over several corpora, and what differs between its runs."""
 
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from parp_fairseq.cli.report.intervals import Interval, paired_interval, speakers_of
 from parp_fairseq.cli.report.runs import order_of, title_of
+from parp_fairseq.cli.report.tables import mean_of, seeds_of
 
 from .runs import LanguageRun, LanguageStudy
 
@@ -60,10 +61,7 @@ class Rate:
     @property
     def text(self) -> str:
         """Mean and sample standard deviation."""
-        if not self.values:
-            return "missing"
-        spread = f" ± {stdev(self.values.values()):.1f}" if len(self.values) > 1 else ""
-        return f"{self.mean:.1f}{spread}{self._seeds(len(self.values))}"
+        return mean_of(list(self.values.values()), self.planned)
 
     @property
     def mean(self) -> Optional[float]:
@@ -79,10 +77,7 @@ class Rate:
         if self.interval is not None:
             low, high = self.interval.low, self.interval.high
             text += f" [{low:+.1f}, {high:+.1f}]" + (" =" if low <= 0 <= high else "")
-        return text + self._seeds(len(self.differences))
-
-    def _seeds(self, number: int) -> str:
-        return f" ({number} of {self.planned} seeds)" if number < self.planned else ""
+        return text + seeds_of(len(self.differences), self.planned)
 
 
 def runs_by_cell(study: LanguageStudy) -> Dict[Cell, Runs]:
@@ -121,12 +116,16 @@ def rate_of(
 ) -> Rate:
     """The error rate on a corpus, and the difference to ``reference``."""
     at = corpus, study.split
-    known = {seed: run.scores[at].rate(measure.lower()) for seed, run in runs.items()}
-    values = {seed: value for seed, value in known.items() if value is not None}
+
+    def by_seed(runs: Mapping[int, LanguageRun]) -> Dict[int, float]:
+        known = {seed: run.scores[at].rate(measure) for seed, run in runs.items()}
+        return {seed: value for seed, value in known.items() if value is not None}
+
+    values = by_seed(runs)
     if not reference or reference is runs:
         return Rate(study.seeds, values, [], None)
-    of_reference = {seed: run.scores[at].rate(measure.lower()) for seed, run in reference.items()}
-    seeds = [seed for seed in values if of_reference.get(seed) is not None]
+    of_reference = by_seed(reference)
+    seeds = [seed for seed in values if seed in of_reference]
     differences = [values[seed] - of_reference[seed] for seed in seeds]
     pairs = [(runs[seed], reference[seed]) for seed in seeds]
     return Rate(study.seeds, values, differences, _interval(pairs, measure, *at))
@@ -146,7 +145,7 @@ def _interval(
     if len(set(speakers.values())) < 2:
         return None
     scores = [(a.scores[at], b.scores[at]) for a, b in pairs]
-    return paired_interval(scores, measure.lower(), speakers)
+    return paired_interval(scores, measure, speakers)
 
 
 def matrices(cells: Mapping[Cell, Runs]) -> List[Tuple[str, float]]:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from parp_fairseq.cli.report.checks import require_as_planned
 from parp_fairseq.cli.report.logs import read_log
-from parp_fairseq.cli.report.runs import take_run
+from parp_fairseq.cli.report.runs import error_of, measures_of, take_run
 from parp_fairseq.cli.report.scores import Score, read_score
 from parp_fairseq.pruning import Mask
 
@@ -68,7 +68,7 @@ class LanguageStudy:
     Attributes:
         corpora: their names.
         splits: what is scored; the last one counts.
-        measures: error rates, of words and of characters, or of phones.
+        error: the error rate's name: WER (words), PER (phones), or error rate (classes).
         planned: all runs.
         runs: the finished ones.
         unfinished: name of every other run, and the reason.
@@ -79,10 +79,15 @@ class LanguageStudy:
     overrides: List[str]
     corpora: List[str]
     splits: List[str]
-    measures: List[str]
+    error: str
     planned: List[Planned]
     runs: List[LanguageRun] = field(default_factory=list)
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def measures(self) -> Dict[str, str]:
+        """Name in CSV files -> title."""
+        return measures_of(self.error)
 
     @property
     def seeds(self) -> int:
@@ -119,7 +124,7 @@ def read_languages(folder: Path) -> LanguageStudy:
             plan["overrides"],
             plan["corpora"],
             plan["splits"],
-            ["PER"] if plan["labels"] == "phn" else ["WER", "CER"],
+            error_of(plan["labels"]),
             [Planned(**run) for run in plan["runs"]],
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,6 @@
 """manifests/fsdd.py: what it writes is compared whole with what was spoken.
 
-Every recording of the made-up data set is a tone of its own pitch. The test cuts each written
-utterance at its pauses and knows from the pitch which recording it hears.
+The recordings of the made-up data set are those of word_strings.py.
 """
 
 import subprocess
@@ -15,6 +14,8 @@ import pytest
 soundfile = pytest.importorskip("soundfile", reason="the [data] extra is not installed")
 pytest.importorskip("soxr", reason="the [data] extra is not installed")
 
+from word_strings import listen, pitch_of, read_split, tone  # noqa: E402
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "manifests" / "fsdd.py"
 REAL = ROOT.parent / "shared" / "data" / "fsdd" / "recordings"
@@ -24,10 +25,6 @@ SPEAKERS = ("ann", "bob", "cy", "dee", "eve")
 SPLIT_OF = {"ann": "train", "bob": "train", "cy": "train", "dee": "valid", "eve": "test"}
 MINUTES = {"train": 0.6, "valid": 0.15, "test": 0.2}
 SMALL = [f"--{split}-minutes={minutes}" for split, minutes in MINUTES.items()]
-
-
-def tone(pitch: float, seconds: float, rate: int = 8000) -> np.ndarray:
-    return 0.5 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +42,6 @@ def recordings() -> list[tuple[str, int, int]]:
     return [(s, d, i) for s in SPEAKERS for d in range(10) for i in range(2)]
 
 
-def pitch_of(number: int) -> int:
-    return 300 + 30 * number
-
-
 def fsdd(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -64,37 +57,6 @@ def dest(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fsdd") / "not" / "there" / "yet"
     fsdd_ok(source, folder, *SMALL)
     return folder
-
-
-def read_split(dest: Path, split: str) -> list[tuple[Path, int, str, str]]:
-    """Audio file, frames, words and letters of each utterance."""
-    root, *lines = (dest / f"{split}.tsv").read_text().splitlines()
-    assert root == str(dest / "audio")
-    words = (dest / f"{split}.wrd").read_text().splitlines()
-    letters = (dest / f"{split}.ltr").read_text().splitlines()
-    found = []
-    for line, wrd, ltr in zip(lines, words, letters):
-        path, frames = line.split("\t")
-        found.append((Path(root, path), int(frames), wrd, ltr))
-    return found
-
-
-def listen(path: Path) -> tuple[list[int], list[int], list[int]]:
-    """Recordings heard in a file (by number), the length of each, and of each pause, in frames."""
-    samples, rate = soundfile.read(path)
-    assert rate == 16000
-    loud = np.flatnonzero(np.abs(samples) > 0.02)
-    gaps = np.flatnonzero(np.diff(loud) > 400)
-    starts = np.concatenate(([loud[0]], loud[gaps + 1]))
-    ends = np.concatenate((loud[gaps], [loud[-1]])) + 1
-    numbers = []
-    for start, end in zip(starts, ends):
-        spectrum = np.abs(np.fft.rfft(samples[start:end] * np.hanning(end - start), 2**17))
-        pitch = spectrum.argmax() * rate / 2**17
-        numbers.append(round((pitch - 300) / 30))
-        # A careless resampler leaves the mirror image of the tone above 4 kHz.
-        assert spectrum[2**16 // 2 + 1000 :].max() < 1e-4 * spectrum.max()
-    return numbers, list(ends - starts), list(starts[1:] - ends[:-1])
 
 
 def test_each_utterance_is_what_its_transcript_says(dest: Path) -> None:

@@ -16,6 +16,7 @@ from cli.options import above, add_jobs, add_max_skipped, folders_parser, run, s
 from manifest.writing import Utterance, write_manifest
 from targets.clusters import Settings, write_targets
 from targets.mfcc import mfcc
+from targets.speeds import add_speeds
 
 # The first line is what libsndfile reads; files of the second are named in skipped.tsv.
 SUFFIXES = {
@@ -36,6 +37,9 @@ of each clip, and dict.km.txt:
   --targets mfcc                     39 MFCC, the targets of the first round
   --targets ENCODER.pt --layer 5     the first encoder's layer 5, those of the second round;
                                      ENCODER.pt is what `parp encoder` makes
+
+With --speeds 0.85 1.2, train also has each clip resampled to these speeds, in the voice of somebody
+smaller or larger, with the targets of the clip as it was recorded.
 
 An interrupted run goes on where it stopped when it is started again. The audio is converted once
 for both rounds.
@@ -108,6 +112,10 @@ def prepare(args: argparse.Namespace) -> None:
     """Writes the manifests and, on request, the targets."""
     if (args.layer is None) != (args.targets in (None, "mfcc")):
         raise ValueError("--layer: expected it with --targets ENCODER.pt, and with that alone")
+    if args.speeds and not args.targets:
+        raise ValueError("--speeds: expected it with --targets")
+    if 1 in args.speeds or len(set(args.speeds)) < len(args.speeds):
+        raise ValueError(f"--speeds: {args.speeds}, expected different numbers other than 1")
     features = make_features(args) if args.targets else None
     clips = find_clips(args.folders)
     root = args.dest / "audio"
@@ -128,6 +136,9 @@ def prepare(args: argparse.Namespace) -> None:
         settings = Settings(about, args.clusters, args.seed, args.labels)
         jobs = args.jobs if args.targets == "mfcc" else 1  # the encoder has threads of its own
         write_targets(args.dest, root, splits, compute, repeats, settings, jobs)
+        splits["train"] = add_speeds(
+            args.dest, root, splits["train"], args.speeds, args.labels, args.jobs
+        )
     for split, part in splits.items():
         write_manifest(args.dest, split, root, part)
         hours = sum(utterance.frames for utterance in part) / RATE / 3600
@@ -162,6 +173,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="of k-means; default: %(default)s",
     )
     add("--labels", default="km", metavar="SUFFIX", help="of the targets; default: %(default)s")
+    add(
+        "--speeds",
+        type=above(float, 0),
+        nargs="+",
+        default=[],
+        metavar="S",
+        help="add the clips of train at these speeds, such as 0.85 1.2; default: none",
+    )
     add("--seed", type=int, default=1, metavar="N", help="of all random choices; default: 1")
     add_max_skipped(parser)
     add_jobs(parser)

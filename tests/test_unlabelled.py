@@ -158,6 +158,34 @@ def test_an_interrupted_run_goes_on_where_it_stopped(folders, dest, tmp_path, mo
         assert (tmp_path / name).read_bytes() == (dest / name).read_bytes()
 
 
+def test_clips_at_other_speeds_have_the_targets_of_the_recorded_clip(
+    dest, folders, tmp_path
+) -> None:
+    import soxr
+
+    options = ["--targets", "mfcc", "--clusters", 5, "--valid-share", 0.2, "--speeds", 2, 0.8]
+    run(*folders, tmp_path, *options)
+    clips, recorded = read(tmp_path, "train"), read(dest, "train")
+    assert clips[: len(recorded)] == recorded
+    assert read(tmp_path, "valid") == read(dest, "valid")
+    assert len(clips) == 3 * len(recorded)
+    for speed, start in ((2, len(recorded)), (0.8, 2 * len(recorded))):
+        for (path, samples, target), (name, _, of_recorded) in zip(clips[start:], recorded):
+            assert path == f"speed{speed}/{name}"
+            slow, _ = soundfile.read(tmp_path / "audio" / name, dtype="float32")
+            fast, rate = soundfile.read(tmp_path / "audio" / path, dtype="float32")
+            assert rate == 16000 and len(fast) == samples
+            expected = soxr.resample(slow, 16000 * speed, 16000)
+            assert np.abs(fast - expected).max() < 2**-15
+            assert target == [
+                of_recorded[min(int((frame + 0.5) * speed), len(of_recorded) - 1)]
+                for frame in range(samples // 160)
+            ]
+    before = contents(tmp_path)
+    run(*folders, tmp_path, *options, "--jobs", 1)
+    assert contents(tmp_path) == before
+
+
 def test_a_layer_of_an_encoder(folders, dest, tmp_path) -> None:
     """A frame of this encoder lasts 20 ms: two targets."""
     import torch
@@ -198,6 +226,8 @@ def test_a_layer_of_an_encoder(folders, dest, tmp_path) -> None:
         (["--targets", "missing.pt"], "--layer: expected it with --targets ENCODER.pt"),
         (["--valid-share", 1.0], "--valid-share: 1.0 leaves none of 12 clips to train on"),
         (["--targets", "mfcc", "--clusters", 10**6], "--clusters: 1000000, expected no more than"),
+        (["--speeds", 0.9], "--speeds: expected it with --targets"),
+        (["--targets", "mfcc", "--speeds", 0.9, 1], "--speeds: [0.9, 1.0], expected different"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(

@@ -13,6 +13,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 sys.path.insert(0, str(RECIPES / "study"))
 from composed import compose, read_presets  # noqa: E402
 from overrides import (  # noqa: E402
+    check_options_by_method,
     code_digest,
     parse,
     require_free,
@@ -41,7 +42,9 @@ def planned(recipes=RECIPES, version="1", **change):
     overrides = parse(study["overrides"])
     presets = with_own_methods(read_presets(recipes), study.get("presets", {}), study["methods"])
     require_free(overrides, presets, study["methods"])
-    configs = compose(recipes, study["recipe"], overrides, presets)
+    options_by_method = study.get("options_by_method", {})
+    check_options_by_method(options_by_method, presets, study["methods"])
+    configs = compose(recipes, study["recipe"], overrides, presets, options_by_method)
     return plan(study, configs, version)
 
 
@@ -182,7 +185,7 @@ def test_a_run_is_known_by_all_that_decides_its_weights(tmp_path):
 
 def test_masks_cover_what_the_trainings_prune():
     overrides = parse(["task.prune_scope='re:layers\\.1'", "task.prune_bias=false"])
-    task = compose(RECIPES, "mini", overrides, PRESETS)["omp"]["task"]
+    task = compose(RECIPES, "mini", overrides, PRESETS, {})["omp"]["task"]
     assert mask_options(task) == ["--scope=re:layers\\.1", "--pattern=global", "--no-bias"]
     assert value_of(overrides, "task.prune_bias", True) is False
 
@@ -248,6 +251,36 @@ def test_a_method_may_have_sparsities_of_its_own():
         ("dense", 0.0), ("mpi", 0.3), ("mpi", 0.5), ("imp", 0.2), ("imp", 0.4), ("s3_router", 0.05)
     ]  # fmt: skip
     assert [run.sparsity for run in runs[4].chain] == [0.0, 0.2, 0.4]
+
+
+def test_a_method_may_have_options_of_its_own():
+    usual, other = (
+        {(run.method, run.sparsity): run for run in planned(seeds=[1], **change)}
+        for change in (
+            {},
+            {"options_by_method": {"imp": {"optimization.lr": [0.001]}, "parp": {"task.x": 5}}},
+        )
+    )
+    changed = {run.method for cell, run in other.items() if run.name != usual[cell].name}
+    assert changed == {"imp", "parp"}
+    assert "++optimization.lr=[0.001]" in other["imp", 0.5].options
+    assert other["imp", 0.3].built_on == usual["dense", 0.0]
+    values = {one.key_or_group: one.value() for one in parse(other["parp", 0.5].options)}
+    assert values["task.x"] == 5 and values["task.sparsity"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"snip": {"task.x": 1}}, "options_by_method has snip, which is not one of methods"),
+        ({"imp": {"task.sparsity": 0.1}}, "'imp' sets task.sparsity, which the study decides"),
+        ({"parp": {"task.adjust": False}}, "'parp' sets task.adjust, which the study decides"),
+        ({"rp": {"hydra.run": "x"}}, "'rp' sets hydra.run, which the study decides"),
+    ],
+)
+def test_options_of_a_method_that_the_study_decides_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        planned(options_by_method=options)
 
 
 MINE = {"mine": {"task.prune_rule": "mine", "task.adjust": True}}

@@ -30,10 +30,11 @@ def compose(
     recipe: str,
     overrides: Sequence[Override],
     presets: Mapping[str, Mapping[str, Any]],
+    options_by_method: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
     """The composed config of each method: the recipe, the preset over it, the overrides over both.
 
-    fairseq's own defaults are not in it.
+    The method's own options come last. fairseq's own defaults are not in it.
 
     Raises:
         ValueError: there is no such recipe, or it cannot be composed.
@@ -62,4 +63,7 @@ def compose(
             group, option = key.split(".", 1)
             if key not in overridden:
                 composed[method].setdefault(group, {})[option] = value
+        for key, value in options_by_method.get(method, {}).items():
+            group, option = key.split(".", 1)
+            composed[method].setdefault(group, {})[option] = value
     return composed

@@ -73,6 +73,29 @@ def with_own_methods(
     return known
 
 
+def check_options_by_method(
+    options_by_method: Mapping[str, Mapping[str, Any]],
+    presets: Mapping[str, Mapping[str, Any]],
+    methods: Sequence[str],
+) -> None:
+    """Raise ValueError if a method is not in the study, or an option is not free for it.
+
+    Args:
+        options_by_method: method -> options that it has in the place of the study's overrides.
+        presets: name of a method -> its options, such as ``task.adjust``.
+        methods: those of the study. The dense model, which OMP and IMP build on, may be missing.
+    """
+    for method, options in options_by_method.items():
+        if method not in methods and method != "dense":
+            raise ValueError(f"options_by_method has {method}, which is not one of methods")
+        for option in options:
+            if option in _OWNED or option in presets[method] or option.startswith(_FIXED):
+                raise ValueError(
+                    f"options_by_method: {method!r} sets {option}, which the study decides for each"
+                    " run"
+                )
+
+
 def code_digest(overrides: Iterable[Override]) -> int:
     """A number that changes with the Python files in the override ``common.user_dir``."""
     folder, digest = Path(str(value_of(overrides, "common.user_dir", ""))), 0

@@ -22,6 +22,7 @@ class Run:
             recipes/method/.
         mask_from: the run whose finetuned weights choose the mask (OMP, IMP).
         weights_from: the run whose finetuned weights it starts from (S3-Router-P).
+        own_options: of its method, in the place of the study's overrides.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Run:
     mask_from: Optional["Run"] = None
     weights_from: Optional["Run"] = None
     preset: Optional[tuple[str, ...]] = None
+    own_options: tuple[str, ...] = ()
 
     @property
     def built_on(self) -> Optional["Run"]:
@@ -52,7 +54,7 @@ class Run:
     def options(self) -> list[str]:
         """Its options for fairseq-hydra-train, except for files of other runs."""
         preset = [f"+method={self.method}"] if self.preset is None else self.preset
-        options = [*preset, f"common.seed={self.seed}"]
+        options = [*preset, *self.own_options, f"common.seed={self.seed}"]
         return options + ([f"task.sparsity={exact(self.sparsity)}"] if self.sparsity else [])
 
 
@@ -78,20 +80,28 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
         raise ValueError(f"imp_rounds is {rounds}: expected all of sparsities, also {missed}")
     of_all = [study.get(key) for key in _OF_ALL]
     settings = {method: digest(config[method], version, *of_all) for method in config}
-    own = {method: as_overrides(options) for method, options in study.get("presets", {}).items()}
+    presets, own = (
+        {method: as_overrides(options) for method, options in study.get(key, {}).items()}
+        for key in ("presets", "options_by_method")
+    )
+
+    def run_of(method: str, sparsity: float, seed: int, **start: Optional[Run]) -> Run:
+        options = {"preset": presets.get(method), "own_options": own.get(method, ())}
+        return Run(method, sparsity, seed, settings[method], **start, **options)
+
     runs = []
     for seed in study["seeds"]:
-        dense = last = Run("dense", 0.0, seed, settings["dense"])
+        dense = last = run_of("dense", 0.0, seed)
         imp = {}
         for sparsity in sorted(rounds):
-            last = imp[sparsity] = Run("imp", sparsity, seed, settings["imp"], last)
+            last = imp[sparsity] = run_of("imp", sparsity, seed, mask_from=last)
         for method in study["methods"]:
             if method == "dense":
                 runs.append(dense)
             elif method == "imp":
                 runs += [imp[sparsity] for sparsity in sparsities["imp"]]
             elif config[method]["task"]["sparsity"] == 0:
-                runs.append(Run(method, 0.0, seed, settings[method], preset=own.get(method)))
+                runs.append(run_of(method, 0.0, seed))
             else:
                 mask_from = dense if method == "omp" else None
                 # In recipes for text this option is the encoder. S3-Router-P has another value.
@@ -101,7 +111,7 @@ def plan(study: Mapping[str, Any], config: Mapping[str, Any], version: str) -> l
                 )
                 weights_from = dense if origin != usual else None
                 runs += [
-                    Run(method, s, seed, settings[method], mask_from, weights_from, own.get(method))
+                    run_of(method, s, seed, mask_from=mask_from, weights_from=weights_from)
                     for s in sparsities[method]
                 ]
     for link in dict.fromkeys(link for run in runs for link in run.chain):
@@ -156,8 +166,9 @@ def to_json(scored: Sequence[Run], study: Mapping[str, Any]) -> str:
     ]
     told = {key: study[key] for key in ("recipe", "labels", "overrides")}
     told["splits"] = evaluations(study)
-    own = {"own_methods": sorted(study["presets"])} if study.get("presets") else {}
-    return json.dumps({**told, **own, "runs": runs}, indent=1) + "\n"
+    if study.get("presets"):
+        told["own_methods"] = sorted(study["presets"])
+    return json.dumps({**told, "runs": runs}, indent=1) + "\n"
 
 
 def mask_options(task: Mapping[str, Any]) -> list[str]:

@@ -281,6 +281,8 @@ def plan_languages(
 def _require_methods(study: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     if study.get("sparsities_by_method"):
         raise ValueError("sparsities_by_method is given: a study with `corpora` has sparsities")
+    if study.get("options_by_method"):
+        raise ValueError("options_by_method is given: a study with `corpora` has overrides")
     for key in ("methods", "transfer", "joint", "mask_per_corpus"):
         for method in study[key]:
             if method not in config:

@@ -7,6 +7,7 @@ speaker is in two splits.
 import argparse
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -16,10 +17,8 @@ from corpus.strings import (
     Recording,
     add_speaker_options,
     add_string_options,
-    assign_speakers,
-    check_counts,
+    prepare_strings,
     read_samples,
-    write_strings,
 )
 from text.digits import DIGITS
 from tqdm import tqdm
@@ -85,10 +84,7 @@ def read_recordings(source: Path) -> dict[str, list[Recording]]:
 
 def prepare(args: argparse.Namespace) -> None:
     """Writes the three splits. Bad options and recordings are refused before that."""
-    check_counts(args)
-    speakers = read_recordings(args.source)
-    assigned = assign_speakers(list(speakers), args.valid_speakers, args.test_speakers)
-    write_strings(args, speakers, assigned, RATE)
+    prepare_strings(args, partial(read_recordings, args.source), RATE)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -6,7 +6,7 @@ used equally often, and all speakers too.
 
 import argparse
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -171,27 +171,24 @@ def write_audio(string: WordString, folder: Path, rate: int) -> int:
     return write_flac(folder / string.name, soxr.resample(joined, rate, RATE))
 
 
-def check_counts(args: argparse.Namespace) -> None:
-    """Raises ValueError if no string can have as many words as the options say."""
-    if args.min_digits > args.max_digits:
-        raise ValueError(
-            f"--min-digits: {args.min_digits}, expected no more than --max-digits {args.max_digits}"
-        )
-
-
-def write_strings(
-    args: argparse.Namespace,
-    speakers: Mapping[str, Sequence[Recording]],
-    assigned: Mapping[str, Sequence[str]],
-    rate: int,
+def prepare_strings(
+    args: argparse.Namespace, read: Callable[[], Mapping[str, Sequence[Recording]]], rate: int
 ) -> None:
     """Writes the three splits into `args.dest`, as the options of `add_string_options` say.
 
     Args:
-        speakers: the recordings of each speaker.
-        assigned: the speakers of each split.
+        read: gives the recordings of each speaker.
         rate: of the recordings, in Hz.
+
+    Raises:
+        ValueError: bad options or recordings; nothing is written then.
     """
+    if args.min_digits > args.max_digits:
+        raise ValueError(
+            f"--min-digits: {args.min_digits}, expected no more than --max-digits {args.max_digits}"
+        )
+    speakers = read()
+    assigned = assign_speakers(list(speakers), args.valid_speakers, args.test_speakers)
     # An interrupted run must not leave old manifests beside new audio.
     for split in SPLITS:
         (args.dest / f"{split}.tsv").unlink(missing_ok=True)
@@ -230,7 +227,7 @@ def write_strings(
 
 
 def add_string_options(parser: argparse.ArgumentParser, minutes: Mapping[str, float]) -> None:
-    """Adds the options that `write_strings` reads.
+    """Adds the options that `prepare_strings` reads.
 
     Args:
         minutes: of each split, by default.

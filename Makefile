@@ -12,7 +12,7 @@ EXTRAS_LOWEST := data,lm,phones,plot,pretrain,study,test
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed  ## finetune dense, MPI and PARP on the mini corpus, evaluate, print a table
+demo: $(VENV)/.installed  ## finetune dense, MPI and PARP on ten minutes of speech, evaluate, print a table
 	$(BIN)/python benchmarks/demo.py
 
 test: $(VENV)/.installed  ## run the tests, a process for each core

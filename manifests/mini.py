@@ -1,4 +1,7 @@
-"""Writes fairseq manifests of the mini corpus in manifests/mini/."""
+"""Writes fairseq manifests of a corpus that ships with the project.
+
+manifests/mini has synthetic sentences, manifests/digits Arabic digits of thirty people.
+"""
 
 import argparse
 import csv
@@ -16,8 +19,9 @@ EPILOG = """\
 DEST gets {train,valid,test}.{tsv,wrd,ltr}, dict.ltr.txt and speakers.tsv; the audio stays where it
 is.
 
-example:
+examples:
   python manifests/mini.py manifests/mini data/mini
+  python manifests/mini.py manifests/digits data/digits
 """
 
 
@@ -50,8 +54,8 @@ def prepare(args: argparse.Namespace) -> None:
         utterance = Utterance(row["path"], int(row["frames"]), row["words"].upper())
         utterances[row["split"]].append(utterance)
     write_letter_dictionary(args.dest, [utterance.words for utterance in utterances["train"]])
-    # A voice such as en-gb+m4-p32-s143-g1: accent, speaker, pitch, speed and gap.
-    speaker_of = {row["path"]: row["voice"].partition("+")[2].partition("-")[0] for row in rows}
+    # A person, 07, or a voice, en-gb+m4-p32-s143-g1: accent, speaker, pitch, speed and gap.
+    speaker_of = {row["path"]: row["voice"].rpartition("+")[2].partition("-")[0] for row in rows}
     write_speakers(args.dest, speaker_of)
     for split in SPLITS:
         write_split(args.dest, split, args.source / "audio", utterances[split])

@@ -47,7 +47,7 @@ DEFAULTS = {
 
 @pytest.fixture(scope="module")
 def configs():
-    return compose(RECIPES, "mini", parse([]), read_presets(RECIPES))
+    return compose(RECIPES, "mini", parse([]), read_presets(RECIPES), {})
 
 
 def planned(configs, version="1", **change):
@@ -124,6 +124,7 @@ def test_each_run_is_scored_by_language(configs) -> None:
         ({"methods": ["imp"]}, "methods: a study with `corpora` does not support imp"),
         ({"mask_per_corpus": ["s3_router"]}, "mask_per_corpus: 's3_router' cannot have a mask"),
         ({"mask_per_corpus": ["parp_p"]}, "mask_per_corpus: 'parp_p' cannot have a mask for each"),
+        ({"options_by_method": {"omp": {"task.x": 1}}}, "options_by_method is given: a study with"),
     ],
 )
 def test_runs_that_cannot_be_are_refused(configs, change, message) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from corpora import noise
+from fairseq_runs import load
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "pretraining"
 PROGRAM = Path(sys.executable).parent / "fairseq-hydra-train"
@@ -55,8 +55,7 @@ def pretrain(recipe: str, data: Path, folder: Path, updates: int, *options: str)
 
 
 def updates_of(folder: Path) -> int:
-    state = torch.load(folder / "checkpoint_last.pt", map_location="cpu", weights_only=False)
-    return state["optimizer_history"][-1]["num_updates"]
+    return load(folder / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
 
 
 @pytest.mark.parametrize("recipe", ["masked_prediction", "contrastive"])

@@ -11,6 +11,8 @@ from fairseq.data import Dictionary
 from fairseq_runs import finetune, training_config, transcribe
 from ngrams import write_arpa
 
+from parp_fairseq.decoding.parallel import Workers
+
 pytest.importorskip("flashlight.lib.text.decoder", reason="the [lm] extra is not installed")
 
 WORDS = ("AB", "CAB", "BAD", "DAB", "ADA")  # of the tests' corpus
@@ -321,3 +323,20 @@ def test_fairseq_generate_checks_the_language_model_before_it_loads_it(
 ):
     with pytest.raises(FileNotFoundError, match=r"language model /none/lm\.pt does not exist"):
         transcribe(corpus, checkpoint, tmp_path / "out", lm_path="/none/lm.pt")
+
+
+def test_the_processes_end_with_what_decodes():
+    """Where they ended by themselves, Python's own end now and then met them, with a traceback."""
+
+    class Search:
+        uses_device = False
+
+        def __call__(self, emission, nbest):
+            return [nbest]
+
+    workers = Workers(Search(), 2)
+    assert workers.decode([torch.zeros(1, 1)] * 3, 4) == [[4]] * 3
+    processes = list(workers.pool._processes.values())
+    assert all(process.is_alive() for process in processes)
+    del workers
+    assert not any(process.is_alive() for process in processes)

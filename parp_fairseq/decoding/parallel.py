@@ -35,6 +35,11 @@ class Workers:
         if count > 1 and not search.uses_device:
             self.pool = forked(count, _adopt, search)
 
+    def __del__(self):
+        # Waits: if Python ends while the pool closes by itself, it prints a traceback now and then.
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
     def decode(self, batch: Sequence[Tensor], nbest: int = 1) -> List[List[Path]]:
         """The paths of each emission of ``batch``, in its order.
 

@@ -1,6 +1,7 @@
 """Surface: the error rate at each pair of weights."""
 
 from argparse import Namespace
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from typing import List, Tuple
@@ -50,13 +51,15 @@ def measure(evaluated: Evaluated, args: Namespace) -> Surface:
     lm_weights = sorted(set(args.lm_weights))
     word_scores = sorted(set(args.word_scores)) if args.decoder == "lexicon" else [0.0]
     pairs = list(product(lm_weights, word_scores))
-    if args.workers == 1 or evaluated.search.uses_device:
-        _adopt(evaluated)
-        rates = map(_error_rate, pairs)
-    else:
-        pool = forked(min(args.workers, len(pairs)), _adopt, evaluated)
-        rates = pool.map(_error_rate, pairs)
-    found = list(tqdm(rates, "decoding", len(pairs), unit="pair", disable=None))
+    with ExitStack() as stack:
+        if args.workers == 1 or evaluated.search.uses_device:
+            _adopt(evaluated)
+            rates = map(_error_rate, pairs)
+        else:
+            count = min(args.workers, len(pairs))
+            pool = stack.enter_context(forked(count, _adopt, evaluated))
+            rates = pool.map(_error_rate, pairs)
+        found = list(tqdm(rates, "decoding", len(pairs), unit="pair", disable=None))
     width = len(word_scores)
     rows = [found[i : i + width] for i in range(0, len(found), width)]
     return Surface(lm_weights, word_scores, rows, _rate(evaluated, GreedySearch()))

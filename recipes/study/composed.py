@@ -59,11 +59,8 @@ def compose(
     composed = {}
     for method, preset in presets.items():
         composed[method] = {group: dict(options) for group, options in plain.items()}
-        for key, value in preset.items():
-            group, option = key.split(".", 1)
-            if key not in overridden:
-                composed[method].setdefault(group, {})[option] = value
-        for key, value in options_by_method.get(method, {}).items():
+        free = {key: value for key, value in preset.items() if key not in overridden}
+        for key, value in {**free, **options_by_method.get(method, {})}.items():
             group, option = key.split(".", 1)
             composed[method].setdefault(group, {})[option] = value
     return composed

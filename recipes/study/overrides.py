@@ -5,7 +5,7 @@ plan, and the labels would be wrong.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,7 @@ def with_own_methods(
     for method, options in own.items():
         if method in presets:
             raise ValueError(f"presets: {method!r} is the name of a method of recipes/method/")
-        for option in options:
-            if option in _OWNED or option.startswith(_FIXED):
-                raise ValueError(
-                    f"presets: {method!r} sets {option}, which the study decides for each run"
-                )
+        _require_undecided(f"presets: {method!r}", options, _OWNED)
     known = {**presets, **own}
     for method in methods:
         if method not in known:
@@ -71,6 +67,12 @@ def with_own_methods(
                 f"methods: {method!r} is not one of {', '.join(presets)}, or of `presets`"
             )
     return known
+
+
+def _require_undecided(where: str, options: Iterable[str], decided: Container[str]) -> None:
+    for option in options:
+        if option in decided or option.startswith(_FIXED):
+            raise ValueError(f"{where} sets {option}, which the study decides for each run")
 
 
 def check_options_by_method(
@@ -88,12 +90,8 @@ def check_options_by_method(
     for method, options in options_by_method.items():
         if method not in methods and method != "dense":
             raise ValueError(f"options_by_method has {method}, which is not one of methods")
-        for option in options:
-            if option in _OWNED or option in presets[method] or option.startswith(_FIXED):
-                raise ValueError(
-                    f"options_by_method: {method!r} sets {option}, which the study decides for each"
-                    " run"
-                )
+        decided = {*_OWNED, *presets[method]}
+        _require_undecided(f"options_by_method: {method!r}", options, decided)
 
 
 def code_digest(overrides: Iterable[Override]) -> int:

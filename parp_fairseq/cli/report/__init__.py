@@ -17,11 +17,15 @@ corpus found and another was finetuned with, how masks overlap, a tree of the co
 
 Runs that are not finished, or whose files are damaged, are listed. A run that was not trained with
 the method, sparsity or seed that the study planned is an error, and so are runs of one method that
-differ in more than sparsity and seed."""
+differ in more than sparsity and seed.
+
+--against compares with the dense models of another study: with another encoder, for example, or
+another protocol. Both must be scored on the same utterances."""
 EXAMPLES = """\
   parp report /runs/fsdd
   parp report /runs/fsdd -o docs/fsdd
-  parp report /runs/fsdd --format latex"""
+  parp report /runs/fsdd --format latex
+  parp report /runs/fsdd_random_weights --against /runs/fsdd"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,6 +36,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         metavar="OUT",
         help="folder to write to; created if it does not exist (default: DIR/report)",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="OTHER",
+        help="folder of another study; differences are to its dense models (default: to those of "
+        "DIR); not for several corpora",
     )
     parser.add_argument(
         "--format",
@@ -49,5 +60,10 @@ def run(args: Namespace) -> None:
     from .languages.compose import write_languages
     from .languages.runs import is_of_languages
 
-    write = write_languages if is_of_languages(args.study) else write_report
-    write(args.study, args.output or args.study / "report", args.format)
+    output = args.output or args.study / "report"
+    if not is_of_languages(args.study):
+        write_report(args.study, output, args.format, args.against)
+    elif args.against:
+        raise ValueError(f"--against: {args.study} is a study of several corpora")
+    else:
+        write_languages(args.study, output, args.format)

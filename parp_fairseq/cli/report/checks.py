@@ -129,6 +129,24 @@ def require_same_settings(runs: Sequence[Tuple[str, str, Optional[Mapping]]]) ->
                 )
 
 
+def require_comparable(study: Any, other: Any) -> None:
+    """Raise ValueError if ``other`` has no dense model that was scored as those of ``study``."""
+    if not other.dense:
+        raise ValueError(f"{other.folder} has no finished dense model to compare with")
+    for split in study.splits if study.runs else []:
+        first, dense = study.runs[0], next(iter(other.dense.values()))
+        if split not in other.splits:
+            raise ValueError(f"{other.folder} was not scored on {split}, as {study.folder} was")
+        if _lengths(first.scores[split]) != _lengths(dense.scores[split]):
+            raise ValueError(
+                f"{study.folder} and {other.folder} were scored on different utterances of {split}"
+            )
+
+
+def _lengths(score: Any) -> Dict[int, Tuple[int, int]]:
+    return {number: (one.words, one.characters) for number, one in score.errors.items()}
+
+
 def differences_of_methods(
     runs: Sequence[Tuple[str, str, Optional[Mapping]]],
 ) -> List[Tuple[str, Dict[str, Any]]]:

@@ -14,7 +14,7 @@ from .csv_tables import all_tables
 from .intervals import Intervals, read_intervals
 from .latex import latex_report
 from .masks import MasksAtSparsity, read_masks
-from .runs import Study, read_study, title_of
+from .runs import Cell, Study, read_study, title_of
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,17 @@ class Section:
     parts: Sequence[object]
 
 
-def write_report(folder: Path, output: Path, formats: Sequence[str]) -> None:
+def write_report(
+    folder: Path, output: Path, formats: Sequence[str], against: Optional[Path] = None
+) -> None:
     """Write the report on the study in ``folder`` to ``output``.
 
     Args:
         formats: of the pictures (png, pdf, svg), and latex for report.tex.
+        against: folder of the study with the dense models to compare with; None for its own.
     """
     require_matplotlib("parp report")
-    study = read_study(folder)
+    study = read_study(folder, against)
     require_runs(study)
     masks = read_masks(study)
     intervals, no_intervals = read_intervals(study)
@@ -79,9 +82,13 @@ def _draw(
     caption = f"{_capital(study.error)} against sparsity"
     draw("error_rate", caption, figures.draw_error_rates, study, split)
     main = split, study.measure
-    of_main = {c: at for (c, s, m), at in intervals.items() if (s, m) == main}
+    of_main = {
+        cell: at
+        for (cell, *of), at in intervals.items()
+        if tuple(of) == main and cell.method != "dense"
+    }
     if of_main:
-        caption = f"Difference in {study.error} to the dense model, with 95 % intervals"
+        caption = f"Difference in {study.error} to {study.dense_title}, with 95 % intervals"
         draw("difference", caption, figures.draw_differences, study, split, of_main)
     middle = masks[len(masks) // 2] if masks else None
     if figures.has_learning(study.runs):
@@ -145,10 +152,9 @@ def _rates(
     ]
     if pictures:
         parts.append(pictures["error_rate"])
-    methods = {cell.method for cell in study.planned}
-    if "dense" in methods and len(methods) > 1:
+    if study.compared and (study.against or Cell("dense", 0.0) in study.planned):
         parts += [
-            "Difference to the dense model of the same seed: below 0, the subnetwork is better.",
+            f"Difference to {study.dense_title}, from the same seed: below 0 is better.",
             tables.against_dense(study, tables.word_rate(split)),
         ]
         differences = tables.with_intervals(intervals, split, study.measure)
@@ -160,8 +166,16 @@ def _rates(
                 f"say how much the difference depends on the {study.drawn}, and not on the seeds.",
                 differences,
             ]
-            if pictures:
+            if "difference" in pictures:
                 parts.append(pictures["difference"])
+            needed = tables.speakers_needed(intervals, split, study.measure)
+            if needed:
+                parts += [
+                    f"Where the interval has 0 in it, this many {study.drawn} would separate the "
+                    "difference from 0, if it stays what it is: the interval narrows with the root "
+                    "of their number.",
+                    needed,
+                ]
             characters = tables.with_intervals(intervals, split, "cer")
             if characters:
                 parts += ["And of the character error rate:", characters]

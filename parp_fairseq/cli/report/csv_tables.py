@@ -115,9 +115,10 @@ def intervals_csv(intervals: Intervals) -> str:
     rows = (
         [cell.method, cell.sparsity, split, measure, at.seeds, at.speakers]
         + [f"{value:.4f}" for value in (at.difference, at.low, at.high)]
+        + [at.speakers_needed]
         for (cell, split, measure), at in intervals.items()
     )
-    return as_csv([*headers, "difference", "low", "high"], rows)
+    return as_csv([*headers, "difference", "low", "high", "speakers_needed"], rows)
 
 
 def _all_runs(study: Study) -> Iterable[Run]:

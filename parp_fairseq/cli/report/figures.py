@@ -78,7 +78,7 @@ def draw_differences(
         values.setdefault(cell.method, {})[cell.sparsity] = at.difference, at.low, at.high
     with picture(path, height=2.8) as figure:
         axes = _plain(figure.subplots())
-        axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label="dense")
+        axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label=study.dense_title)
         _draw(axes, values)
         axes.set_ylabel(f"difference in {study.error} on {split}, points")
         at = next(iter(intervals.values()))

@@ -7,6 +7,7 @@ ICASSP 2004. Both systems are compared on the same drawn speakers. The mean over
 before, so the interval says what other speakers would do, and not what other seeds would do.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,18 @@ class Interval:
     speakers: int
     seeds: int
 
+    @property
+    def speakers_needed(self) -> Optional[int]:
+        """How many speakers would separate the difference from 0, if it stays what it is.
+
+        The interval narrows with the root of their number. None: it is separated, or exactly 0.
+        """
+        if self.difference == 0 or self.low > 0 or self.high < 0:
+            return None
+        towards_zero = self.low if self.difference > 0 else self.high
+        reach = (self.difference - towards_zero) / self.difference
+        return math.ceil(self.speakers * reach**2)
+
 
 Intervals = Dict[Tuple[Cell, str, str], Interval]
 
@@ -49,7 +62,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
         import scipy.stats  # noqa: F401
     except ModuleNotFoundError:
         return {}, "they need scipy: pip install 'parp_fairseq[study]'"
-    dense = {run.seed: run for run in study.cells.get(Cell("dense", 0.0), [])}
+    dense = study.dense
     found: Intervals = {}
     why = "no seed has both a dense model and another one"
     for split in study.splits:
@@ -68,7 +81,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
                 for run in runs
                 if run.seed in dense
             ]
-            if cell.method == "dense" or not pairs:
+            if cell not in study.compared or not pairs:
                 continue
             for measure in study.measures:
                 interval = paired_interval(pairs, measure, speakers)

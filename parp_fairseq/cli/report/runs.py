@@ -11,7 +11,12 @@ from tqdm import tqdm
 
 from parp_fairseq.pruning import Mask
 
-from .checks import DiffersError, require_as_planned, require_same_settings
+from .checks import (
+    DiffersError,
+    require_as_planned,
+    require_comparable,
+    require_same_settings,
+)
 from .logs import Log, read_log
 from .scores import Score, is_scored, read_score
 
@@ -110,6 +115,7 @@ class Study:
         planned: how many seeds each cell is to have.
         runs: the finished ones.
         unfinished: name of every other run, and the reason.
+        against: the study with the dense models to compare with; None for its own.
     """
 
     folder: Path
@@ -120,6 +126,23 @@ class Study:
     planned: Dict[Cell, int]
     runs: List[Run] = field(default_factory=list)
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
+    against: Optional["Study"] = None
+
+    @property
+    def dense(self) -> Dict[int, Run]:
+        """The dense models that the others are compared with, by seed."""
+        of = self.against or self
+        return {run.seed: run for run in of.cells.get(Cell("dense", 0.0), [])}
+
+    @property
+    def dense_title(self) -> str:
+        """What the report calls them."""
+        return f"dense of {self.against.folder.resolve().name}" if self.against else "dense"
+
+    @property
+    def compared(self) -> List[Cell]:
+        """The cells that are compared with them."""
+        return [cell for cell in self.planned if self.against or cell.method != "dense"]
 
     @property
     def measure(self) -> str:
@@ -154,15 +177,27 @@ class Study:
         return sorted({cell.sparsity for cell in self.cells if cell.sparsity > 0})
 
 
-def read_study(folder: Path) -> Study:
+def read_study(folder: Path, against: Optional[Path] = None) -> Study:
     """Read what the finished runs of a study left in ``folder``.
 
     A run with a damaged file counts as unfinished.
 
+    Args:
+        against: folder of the study with the dense models to compare with.
+
     Raises:
         OSError, ValueError: this is not the folder of a study; or a run is not what was planned, or
-            differs from others of its method in more than sparsity and seed.
+            differs from others of its method in more than sparsity and seed; or ``against`` was
+            scored on other utterances.
     """
+    study = _read_runs_of(folder)
+    if against is not None:
+        study.against = _read_runs_of(against)
+        require_comparable(study, study.against)
+    return study
+
+
+def _read_runs_of(folder: Path) -> Study:
     path = folder / "plan.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected the folder of a study")

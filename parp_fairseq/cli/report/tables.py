@@ -57,30 +57,33 @@ def error_rates(study: Study, rate: Rate) -> Table:
 
 def against_dense(study: Study, rate: Rate) -> Table:
     """The difference to the dense model of the same seed: below 0 is better than dense."""
-    dense = {run.seed: rate(run) for run in study.cells.get(Cell("dense", 0.0), [])}
+    dense = {seed: rate(run) for seed, run in study.dense.items()}
 
     def difference(cell: Cell) -> str:
         runs = [run for run in study.cells.get(cell, []) if run.seed in dense]
         return _mean([rate(run) - dense[run.seed] for run in runs], cell, study, "+")
 
-    return _by_method([cell for cell in study.planned if cell.method != "dense"], difference)
+    return _by_method(study.compared, difference)
 
 
 def with_intervals(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """The difference to the dense model with its 95 % interval; None if there is none."""
     found = {
-        cell: at
-        for (cell, of_split, of_measure), at in intervals.items()
-        if (of_split, of_measure) == (split, measure)
+        cell: f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"
+        for (cell, *of), at in intervals.items()
+        if of == [split, measure]
     }
-    if not found:
-        return None
+    return _by_method(found, found.__getitem__) if found else None
 
-    def text_of(cell: Cell) -> str:
-        at = found[cell]
-        return f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"
 
-    return _by_method(found, text_of)
+def speakers_needed(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
+    """How many speakers would separate each difference from 0; None if all are separated."""
+    found = {
+        cell: f"{at.speakers_needed:,}"
+        for (cell, *of), at in intervals.items()
+        if of == [split, measure] and at.speakers_needed is not None
+    }
+    return _by_method(found, found.__getitem__) if found else None
 
 
 def overlap_of_seeds(masks: Sequence[MasksAtSparsity]) -> Optional[Table]:

@@ -3,11 +3,11 @@
 import json
 import math
 
-import numpy as np
 import pytest
 from test_report import make_study, row_of, score_by_speakers, table, write_score
 
 from parp_fairseq.cli import main as parp
+from parp_fairseq.cli.report.intervals import Interval
 
 
 @pytest.fixture
@@ -42,27 +42,40 @@ def test_differences_are_to_the_dense_models_of_the_other_study(studies, capsys)
     assert row_of(text, "dense") == ["dense", "67.8 ± 2.5", "", ""]
 
 
-def test_the_number_of_speakers_is_what_narrows_the_interval_to_zero(studies):
+@pytest.mark.parametrize(
+    "difference, low, high, speakers",
+    [(2.0, -2.0, 6.0, 10), (-0.3, -2.0, 1.1, 20), (1, -0.1, 3, 7)],
+)
+def test_so_many_speakers_narrow_the_interval_to_zero(difference, low, high, speakers):
+    """The end that crosses 0 comes to lie on it; with one speaker less it still crosses."""
+    needed = Interval(difference, low, high, speakers, seeds=3).speakers_needed
+    end = low if difference > 0 else high
+    for number, crosses in ((needed, False), (needed - 1, True)):
+        moved = difference + (end - difference) * math.sqrt(speakers / number)
+        assert (moved * difference < -1e-9) == crosses
+
+
+@pytest.mark.parametrize("difference, low, high", [(2.0, 0.1, 6.0), (-2.0, -3.0, -1.0), (0, -1, 1)])
+def test_no_number_where_it_is_separated_or_zero(difference, low, high):
+    assert Interval(difference, low, high, speakers=10, seeds=3).speakers_needed is None
+
+
+def test_the_report_has_the_number_of_speakers(studies):
     people, _ = studies
     assert parp(["report", str(people)]) == 0
     rows = table(people, "intervals.csv")
-    needed = {}
-    for row in rows:
-        difference, low, high = (float(row[key]) for key in ("difference", "low", "high"))
-        if low > 0 or high < 0 or difference == 0:
-            assert row["speakers_needed"] == ""
-            continue
-        number = needed[row["method"], row["sparsity"], row["split"], row["measure"]] = int(
-            row["speakers_needed"]
-        )
-        end = low if difference > 0 else high
-        # The end that crosses 0 comes to lie on it: at one speaker less it still crosses.
-        for speakers, crosses in ((number, False), (number - 1, True)):
-            moved = difference + (end - difference) * math.sqrt(5 / speakers)
-            assert (np.sign(moved) == -np.sign(difference) and abs(moved) > 1e-3) == crosses
+    crossing = [row for row in rows if float(row["low"]) <= 0 <= float(row["high"])]
+    assert crossing and all(row["speakers_needed"] for row in crossing)
+    assert not any(row["speakers_needed"] for row in rows if row not in crossing)
+    (number,) = [
+        row["speakers_needed"]
+        for row in crossing
+        if [row[key] for key in ("method", "sparsity", "split", "measure")]
+        == ["parp", "0.6", "test", "wer"]
+    ]
     text = (people / "report" / "report.md").read_text()
     _, said = text.split("this many speakers would separate", 1)
-    assert row_of(said, "PARP")[2] == f"{needed['parp', '0.6', 'test', 'wer']:,}"
+    assert row_of(said, "PARP")[2] == number
 
 
 @pytest.mark.parametrize(

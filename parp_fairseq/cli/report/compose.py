@@ -11,7 +11,7 @@ from parp_fairseq.pruning.replacing import replacing
 from . import tables
 from .checks import differences_of_methods
 from .csv_tables import all_tables
-from .intervals import Intervals, read_intervals
+from .intervals import Intervals, intervals_of, read_intervals
 from .latex import latex_report
 from .masks import MasksAtSparsity, read_masks
 from .runs import Cell, Study, read_study, title_of
@@ -81,11 +81,10 @@ def _draw(
     split = study.splits[-1]
     caption = f"{_capital(study.error)} against sparsity"
     draw("error_rate", caption, figures.draw_error_rates, study, split)
-    main = split, study.measure
     of_main = {
         cell: at
-        for (cell, *of), at in intervals.items()
-        if tuple(of) == main and cell.method != "dense"
+        for cell, at in intervals_of(intervals, split, study.measure).items()
+        if cell.method != "dense"
     }
     if of_main:
         caption = f"Difference in {study.error} to {study.dense_title}, with 95 % intervals"

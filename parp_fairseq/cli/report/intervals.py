@@ -52,6 +52,11 @@ class Interval:
 Intervals = Dict[Tuple[Cell, str, str], Interval]
 
 
+def intervals_of(intervals: Intervals, split: str, measure: str) -> Dict[Cell, Interval]:
+    """Those of one split and measure, by cell."""
+    return {cell: at for (cell, *of), at in intervals.items() if of == [split, measure]}
+
+
 def read_intervals(study: Study) -> Tuple[Intervals, str]:
     """The intervals by cell, split and measure (``wer`` and ``cer``, ``per``, or ``error_rate``).
 
@@ -62,7 +67,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
         import scipy.stats  # noqa: F401
     except ModuleNotFoundError:
         return {}, "they need scipy: pip install 'parp_fairseq[study]'"
-    dense = study.dense
+    dense, compared = study.dense, study.compared
     found: Intervals = {}
     why = "no seed has both a dense model and another one"
     for split in study.splits:
@@ -81,7 +86,7 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
                 for run in runs
                 if run.seed in dense
             ]
-            if cell not in study.compared or not pairs:
+            if cell not in compared or not pairs:
                 continue
             for measure in study.measures:
                 interval = paired_interval(pairs, measure, speakers)

@@ -7,7 +7,7 @@ from typing import Any, Callable, Collection, List, Optional, Sequence
 
 from tabulate import tabulate
 
-from .intervals import Intervals
+from .intervals import Intervals, intervals_of
 from .masks import MasksAtSparsity
 from .runs import Cell, Run, Study, order_of, title_of
 
@@ -70,8 +70,7 @@ def with_intervals(intervals: Intervals, split: str, measure: str) -> Optional[T
     """The difference to the dense model with its 95 % interval; None if there is none."""
     found = {
         cell: f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"
-        for (cell, *of), at in intervals.items()
-        if of == [split, measure]
+        for cell, at in intervals_of(intervals, split, measure).items()
     }
     return _by_method(found, found.__getitem__) if found else None
 
@@ -80,8 +79,8 @@ def speakers_needed(intervals: Intervals, split: str, measure: str) -> Optional[
     """How many speakers would separate each difference from 0; None if all are separated."""
     found = {
         cell: f"{at.speakers_needed:,}"
-        for (cell, *of), at in intervals.items()
-        if of == [split, measure] and at.speakers_needed is not None
+        for cell, at in intervals_of(intervals, split, measure).items()
+        if at.speakers_needed is not None
     }
     return _by_method(found, found.__getitem__) if found else None
 

@@ -130,10 +130,10 @@ def require_same_settings(runs: Sequence[Tuple[str, str, Optional[Mapping]]]) ->
 
 
 def require_comparable(study: Any, other: Any) -> None:
-    """Raise ValueError if ``other`` has no dense model that was scored as those of ``study``."""
+    """Raise ValueError if ``other`` has no dense model that was scored as the runs of ``study``."""
     if not other.dense:
         raise ValueError(f"{other.folder} has no finished dense model to compare with")
-    for split in study.splits if study.runs else []:
+    for split in study.splits:
         first, dense = study.runs[0], next(iter(other.dense.values()))
         if split not in other.splits:
             raise ValueError(f"{other.folder} was not scored on {split}, as {study.folder} was")

@@ -9,7 +9,7 @@ from parp_fairseq.cli.pictures.style import require_matplotlib
 from parp_fairseq.pruning.replacing import replacing
 
 from . import tables
-from .checks import differences_of_methods
+from .checks import differences_of_methods, require_comparable
 from .csv_tables import all_tables
 from .intervals import Intervals, intervals_of, read_intervals
 from .latex import latex_report
@@ -35,8 +35,11 @@ def write_report(
         against: folder of the study with the dense models to compare with; None for its own.
     """
     require_matplotlib("parp report")
-    study = read_study(folder, against)
+    study = read_study(folder)
     require_runs(study)
+    if against is not None:
+        study.against = read_study(against)
+        require_comparable(study, study.against)
     masks = read_masks(study)
     intervals, no_intervals = read_intervals(study)
     output.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,7 @@ from tqdm import tqdm
 
 from parp_fairseq.pruning import Mask
 
-from .checks import (
-    DiffersError,
-    require_as_planned,
-    require_comparable,
-    require_same_settings,
-)
+from .checks import DiffersError, require_as_planned, require_same_settings
 from .logs import Log, read_log
 from .scores import Score, is_scored, read_score
 
@@ -177,27 +172,15 @@ class Study:
         return sorted({cell.sparsity for cell in self.cells if cell.sparsity > 0})
 
 
-def read_study(folder: Path, against: Optional[Path] = None) -> Study:
+def read_study(folder: Path) -> Study:
     """Read what the finished runs of a study left in ``folder``.
 
     A run with a damaged file counts as unfinished.
 
-    Args:
-        against: folder of the study with the dense models to compare with.
-
     Raises:
         OSError, ValueError: this is not the folder of a study; or a run is not what was planned, or
-            differs from others of its method in more than sparsity and seed; or ``against`` was
-            scored on other utterances.
+            differs from others of its method in more than sparsity and seed.
     """
-    study = _read_runs_of(folder)
-    if against is not None:
-        study.against = _read_runs_of(against)
-        require_comparable(study, study.against)
-    return study
-
-
-def _read_runs_of(folder: Path) -> Study:
     path = folder / "plan.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected the folder of a study")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import ttest_1samp
 
 from parp_fairseq.cli import main as parp
 from parp_fairseq.cli.report.figures import _LOOKS, _draw_by_method, _labels_of, draw_layers
@@ -377,6 +378,21 @@ def test_intervals_are_those_of_drawn_speakers(study, capsys):
     text = (study / "report" / "report.md").read_text()
     assert f"+2.8 [{low:+.1f}, {high:+.1f}]" in text
     assert (study / "report" / "difference.png").exists()
+    # Over the seeds: 65.0 - 61.0 and 66.0 - 64.5.
+    ends = ttest_1samp([4.0, 1.5], 0).confidence_interval(0.95)
+    of_seeds = (float(row["seeds_low"]), float(row["seeds_high"]))
+    assert of_seeds == pytest.approx(ends, abs=1e-3)
+    _, of_seeds = text.split("intervals over the seeds, by Student's t", 1)
+    assert row_of(of_seeds, "PARP")[-1] == "+2.8 [{:+.1f}, {:+.1f}]".format(*ends)
+
+
+def test_one_seed_has_no_interval_over_seeds(study, capsys):
+    score_by_speakers(study)
+    report(study, capsys)
+    rows = table(study, "intervals.csv")
+    alone = [row for row in rows if row["seeds"] == "1"]
+    assert alone and not any(row["seeds_low"] or row["seeds_high"] for row in alone)
+    assert all(row["seeds_low"] for row in rows if row["seeds"] != "1")
 
 
 def test_without_speakers_there_are_no_intervals(reported):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("snakemake", reason="Snakemake needs Python 3.11")
 
@@ -267,6 +268,36 @@ def test_a_method_may_have_options_of_its_own():
     assert other["imp", 0.3].built_on == usual["dense", 0.0]
     values = {one.key_or_group: one.value() for one in parse(other["parp", 0.5].options)}
     assert values["task.x"] == 5 and values["task.sparsity"] == 0.5
+
+
+def test_the_two_protocols_differ_in_what_they_freeze_and_in_what_was_chosen():
+    files = [RECIPES / "study" / f"protocols_{name}.yaml" for name in ("matched", "published")]
+    matched, published = studies = [yaml.safe_load(file.read_text()) for file in files]
+    decided = {"overrides", "options_by_method"}
+    assert {key for key in matched if matched[key] != published[key]} == decided
+    of_protocol = {"freeze_share", "lr", "prune_interval"}
+    settings = []
+    for study in studies:
+        overrides, options = parse(study["overrides"]), study["options_by_method"]
+        configs = compose(RECIPES, study["recipe"], overrides, PRESETS, options)
+        settings.append({method: leaves(configs[method]) for method in STUDY["methods"]})
+        runs = planned(**study)
+        assert len({run.name for scored in runs for run in scored.chain}) == 3 * (1 + 6 * 4)
+    for method, of_matched in settings[0].items():
+        of_published = settings[1][method]
+        unlike = {key for key in of_matched if of_matched[key] != of_published[key]}
+        assert unlike <= of_protocol and "freeze_share" in unlike
+        assert of_matched["freeze_share"] == 0.15
+        assert of_published["freeze_share"] == (0 if method.startswith("parp") else 0.8333)
+
+
+def leaves(config):
+    """Options that are no groups, by their last name."""
+    groups = [value for value in config.values() if isinstance(value, dict)]
+    found = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    for group in groups:
+        found.update(leaves(group))
+    return found
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,14 @@ def _rates(
                 f"say how much the difference depends on the {study.drawn}, and not on the seeds.",
                 differences,
             ]
+            of_seeds = tables.over_seeds(intervals, split, study.measure)
+            if of_seeds:
+                parts += [
+                    "And with 95 % intervals over the seeds, by Student's t: how much it depends "
+                    f"on the seeds, and not on the {study.drawn}. Only a difference that both "
+                    "intervals separate from 0 can be expected again.",
+                    of_seeds,
+                ]
             if "difference" in pictures:
                 parts.append(pictures["difference"])
             needed = tables.speakers_needed(intervals, split, study.measure)

@@ -110,15 +110,17 @@ def layers_csv(masks: Sequence[MasksAtSparsity]) -> str:
 
 
 def intervals_csv(intervals: Intervals) -> str:
-    """A row for each difference to the dense model, with its 95 % interval."""
+    """A row for each difference to the dense model, with its 95 % intervals."""
     headers = ["method", "sparsity", "split", "measure", "seeds", "speakers"]
+    headers += ["difference", "low", "high", "speakers_needed", "seeds_low", "seeds_high"]
     rows = (
         [cell.method, cell.sparsity, split, measure, at.seeds, at.speakers]
         + [f"{value:.4f}" for value in (at.difference, at.low, at.high)]
         + [at.speakers_needed]
+        + ([f"{end:.4f}" for end in at.over_seeds] if at.over_seeds else [None, None])
         for (cell, split, measure), at in intervals.items()
     )
-    return as_csv([*headers, "difference", "low", "high", "speakers_needed"], rows)
+    return as_csv(headers, rows)
 
 
 def _all_runs(study: Study) -> Iterable[Run]:

@@ -60,7 +60,7 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
             average, low, high = rates["dense"][0.0]
             axes.axhline(average, linestyle="--", color=_LOOKS["dense"][0], label="dense")
             axes.axhspan(low, high, color="black", alpha=0.08, linewidth=0)
-        _draw(axes, {method: rates[method] for method in pruned})
+        _draw(axes, {method: rates[method] for method in pruned}, {})
         axes.set_ylabel(f"{study.error} on {split}, %")
         spread = "bands" if len(study.sparsities) > _MANY else "bars, and the band of dense"
         note = f"{spread}: ± 1 standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
@@ -72,18 +72,25 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
 def draw_differences(
     path: Path, study: Study, split: str, intervals: Mapping[Cell, Interval]
 ) -> None:
-    """Difference to the dense model against sparsity, with 95 % intervals over the speakers."""
+    """Difference to the dense model against sparsity, with 95 % intervals over the speakers.
+
+    The difference of each seed is a dot.
+    """
     values: Dict[str, Dict[float, Triple]] = {}
+    dots: Dict[str, Dict[float, Sequence[float]]] = {}
     for cell, at in intervals.items():
         values.setdefault(cell.method, {})[cell.sparsity] = at.difference, at.low, at.high
+        if at.seeds > 1:
+            dots.setdefault(cell.method, {})[cell.sparsity] = at.by_seed
     with picture(path, height=2.8) as figure:
         axes = _plain(figure.subplots())
         axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label=study.dense_title)
-        _draw(axes, values)
+        _draw(axes, values, dots)
         axes.set_ylabel(f"difference in {study.error} on {split}, points")
         at = next(iter(intervals.values()))
         what = "bands" if len(study.sparsities) > _MANY else "bars"
         note = f"{what}: 95 % interval, by a bootstrap over {at.speakers} {study.drawn}"
+        note += f"; dots: each of the {at.seeds} seeds" if dots and what == "bars" else ""
         figure.supxlabel(note + _side_by_side(study), fontsize=6, color="0.3")
         _legend(figure, [axes])
 
@@ -95,13 +102,19 @@ def _side_by_side(study: Study) -> str:
     return "\nmethods at the same sparsity are drawn side by side"
 
 
-def _draw(axes, values: Mapping[str, Mapping[float, Triple]]) -> None:
+def _draw(
+    axes,
+    values: Mapping[str, Mapping[float, Triple]],
+    dots: Mapping[str, Mapping[float, Sequence[float]]],
+) -> None:
     sparsities = sorted({sparsity for of_method in values.values() for sparsity in of_method})
     if len(sparsities) == 1:
         _draw_by_method(axes, {method: next(iter(at.values())) for method, at in values.items()})
+        for place, method in enumerate(values):
+            _draw_dots(axes, method, dict(zip([place], dots.get(method, {}).values())))
         axes.set_xlabel(f"method, at sparsity {sparsities[0]:.3g}")
     elif sparsities:
-        _draw_by_sparsity(axes, values, sparsities)
+        _draw_by_sparsity(axes, values, sparsities, dots)
         axes.set_xlabel("sparsity")
 
 
@@ -118,8 +131,19 @@ def _draw_by_method(axes, rates: Mapping[str, Triple]) -> None:
     axes.margins(x=0.15)
 
 
+def _draw_dots(axes, method: str, dots: Mapping[float, Sequence[float]]) -> None:
+    """A dot for each value, by its place on the horizontal axis."""
+    points = [(place, value) for place, values in dots.items() for value in values]
+    if points:
+        color, _ = _look_of(method)
+        axes.plot(*zip(*points), ".", color=color, markersize=3, alpha=0.5)
+
+
 def _draw_by_sparsity(
-    axes, rates: Mapping[str, Mapping[float, Triple]], sparsities: Sequence[float]
+    axes,
+    rates: Mapping[str, Mapping[float, Triple]],
+    sparsities: Sequence[float],
+    dots: Mapping[str, Mapping[float, Sequence[float]]],
 ) -> None:
     many = len(sparsities) > _MANY
     gap = min(b - a for a, b in pairwise(sparsities))
@@ -138,6 +162,7 @@ def _draw_by_sparsity(
                 [end - value for value, end in zip(averages, high)],
             ]
             axes.errorbar([s + shift for s in of_method], averages, bars, **look)
+            _draw_dots(axes, method, {s + shift: at for s, at in dots.get(method, {}).items()})
     if not many:
         axes.set_xticks(sparsities, _labels_of(sparsities))
 

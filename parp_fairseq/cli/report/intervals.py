@@ -4,13 +4,15 @@ A study of text draws sentences instead: each of them is a speaker of its own.
 
 M. Bisani, H. Ney, *Bootstrap estimates for confidence intervals in ASR performance evaluation*,
 ICASSP 2004. Both systems are compared on the same drawn speakers. The mean over the seeds is taken
-before, so the interval says what other speakers would do, and not what other seeds would do.
+before, so the interval says what other speakers would do, and not what other seeds would do. For
+the seeds there is another interval, by Student's t.
 """
 
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from .runs import Cell, Study
@@ -26,8 +28,9 @@ class Interval:
 
     Attributes:
         difference: of the pooled error rates, the mean over the seeds that both have.
-        low, high: ends of the 95 % interval.
+        low, high: ends of the 95 % interval over the speakers.
         speakers, seeds: how many.
+        by_seed: the difference of each seed.
     """
 
     difference: float
@@ -35,6 +38,18 @@ class Interval:
     high: float
     speakers: int
     seeds: int
+    by_seed: Tuple[float, ...] = ()
+
+    @property
+    def over_seeds(self) -> Optional[Tuple[float, float]]:
+        """Ends of the 95 % interval over the seeds, by Student's t; None if there is one seed."""
+        if len(self.by_seed) < 2:
+            return None
+        from scipy.stats import t
+
+        error = stdev(self.by_seed) / math.sqrt(len(self.by_seed))
+        reach = float(t.ppf(0.975, len(self.by_seed) - 1)) * error
+        return mean(self.by_seed) - reach, mean(self.by_seed) + reach
 
     @property
     def speakers_needed(self) -> Optional[int]:
@@ -137,7 +152,9 @@ def paired_interval(
 
     differences: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
     lengths: Dict[str, float] = dict.fromkeys(speakers.values(), 0.0)
+    by_seed: List[float] = []
     for pair in pairs:
+        of_seed, length_of_seed = 0.0, 0.0
         for sign, score in zip((1, -1), pair):
             errors = score.errors
             if errors.keys() != speakers.keys():  # another manifest than the one that was scored
@@ -148,6 +165,9 @@ def paired_interval(
                 length = counts.characters if of_characters else counts.words
                 differences[speakers[number]] += sign * edits
                 lengths[speakers[number]] += length / 2
+                of_seed += sign * edits
+                length_of_seed += length / 2
+        by_seed.append(100 * of_seed / length_of_seed)
     edits, length = (np.array(list(one.values())) for one in (differences, lengths))
 
     def pooled(edits, length, axis=-1):
@@ -164,4 +184,4 @@ def paired_interval(
     )
     low, high = drawn.confidence_interval
     difference = float(pooled(edits, length))
-    return Interval(difference, float(low), float(high), len(edits), len(pairs))
+    return Interval(difference, float(low), float(high), len(edits), len(pairs), tuple(by_seed))

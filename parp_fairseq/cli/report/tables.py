@@ -75,6 +75,16 @@ def with_intervals(intervals: Intervals, split: str, measure: str) -> Optional[T
     return _by_method(found, found.__getitem__) if found else None
 
 
+def over_seeds(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
+    """The difference with its 95 % interval over the seeds; None if there is one seed."""
+    found = {
+        cell: "{:+.1f} [{:+.1f}, {:+.1f}]".format(at.difference, *at.over_seeds)
+        for cell, at in intervals_of(intervals, split, measure).items()
+        if at.over_seeds
+    }
+    return _by_method(found, found.__getitem__) if found else None
+
+
 def speakers_needed(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """How many speakers would separate each difference from 0; None if all are separated."""
     found = {

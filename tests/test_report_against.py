@@ -2,8 +2,10 @@
 
 import json
 import math
+from statistics import mean, stdev
 
 import pytest
+from scipy.stats import t
 from test_report import make_study, row_of, score_by_speakers, table, write_score
 
 from parp_fairseq.cli import main as parp
@@ -53,6 +55,20 @@ def test_so_many_speakers_narrow_the_interval_to_zero(difference, low, high, spe
     for number, crosses in ((needed, False), (needed - 1, True)):
         moved = difference + (end - difference) * math.sqrt(speakers / number)
         assert (moved * difference < -1e-9) == crosses
+
+
+@pytest.mark.parametrize("by_seed", [(4.0, 1.5, -1.0), (-3.8, 0.2), (9.0, -5.0, 4.0, 1.0)])
+def test_so_many_seeds_separate_the_difference_from_zero(by_seed):
+    """With as many seeds of the same mean and spread; with one less they still do not."""
+    needed = Interval(mean(by_seed), 0.0, 0.0, 10, len(by_seed), by_seed).seeds_needed
+    for number, separated in ((needed, True), (needed - 1, False)):
+        interval = t.interval(0.95, number - 1, mean(by_seed), stdev(by_seed) / math.sqrt(number))
+        assert (min(interval) > 0 or max(interval) < 0) == separated
+
+
+@pytest.mark.parametrize("by_seed", [(), (1.0,), (4.0, 4.1), (0.0, 0.0), (1.0, -1.0)])
+def test_no_number_of_seeds_where_none_is_needed_or_helps(by_seed):
+    assert Interval(0.0, 0.0, 0.0, 10, len(by_seed), by_seed).seeds_needed is None
 
 
 @pytest.mark.parametrize("difference, low, high", [(2.0, 0.1, 6.0), (-2.0, -3.0, -1.0), (0, -1, 1)])

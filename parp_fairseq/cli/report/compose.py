@@ -186,6 +186,12 @@ def _rates(
                     "of their number.",
                     needed,
                 ]
+            seeds = tables.seeds_needed(intervals, split, study.measure)
+            if seeds:
+                parts += [
+                    "And this many seeds, if the difference and its spread stay what they are:",
+                    seeds,
+                ]
             characters = tables.with_intervals(intervals, split, "cer")
             if characters:
                 parts += ["And of the character error rate:", characters]

@@ -112,12 +112,14 @@ def layers_csv(masks: Sequence[MasksAtSparsity]) -> str:
 def intervals_csv(intervals: Intervals) -> str:
     """A row for each difference to the dense model, with its 95 % intervals."""
     headers = ["method", "sparsity", "split", "measure", "seeds", "speakers"]
-    headers += ["difference", "low", "high", "speakers_needed", "seeds_low", "seeds_high"]
+    headers += ["difference", "low", "high", "speakers_needed"]
+    headers += ["seeds_low", "seeds_high", "seeds_needed"]
     rows = (
         [cell.method, cell.sparsity, split, measure, at.seeds, at.speakers]
         + [f"{value:.4f}" for value in (at.difference, at.low, at.high)]
         + [at.speakers_needed]
         + ([f"{end:.4f}" for end in at.over_seeds] if at.over_seeds else [None, None])
+        + [at.seeds_needed]
         for (cell, split, measure), at in intervals.items()
     )
     return as_csv(headers, rows)

@@ -45,11 +45,21 @@ class Interval:
         """Ends of the 95 % interval over the seeds, by Student's t; None if there is one seed."""
         if len(self.by_seed) < 2:
             return None
-        from scipy.stats import t
-
-        error = stdev(self.by_seed) / math.sqrt(len(self.by_seed))
-        reach = float(t.ppf(0.975, len(self.by_seed) - 1)) * error
+        reach = _reach_of_t(len(self.by_seed)) * stdev(self.by_seed)
         return mean(self.by_seed) - reach, mean(self.by_seed) + reach
+
+    @property
+    def seeds_needed(self) -> Optional[int]:
+        """How many seeds would separate the difference from 0, if it and its spread stay.
+
+        None: it is separated, exactly 0, or there is one seed. At most 1,000 are tried.
+        """
+        ends = self.over_seeds
+        if ends is None or ends[0] > 0 or ends[1] < 0:
+            return None
+        average, spread = abs(mean(self.by_seed)), stdev(self.by_seed)
+        numbers = range(len(self.by_seed) + 1, 1001)
+        return next((n for n in numbers if _reach_of_t(n) * spread < average), None)
 
     @property
     def speakers_needed(self) -> Optional[int]:
@@ -62,6 +72,13 @@ class Interval:
         towards_zero = self.low if self.difference > 0 else self.high
         reach = (self.difference - towards_zero) / self.difference
         return math.ceil(self.speakers * reach**2)
+
+
+def _reach_of_t(values: int) -> float:
+    """Half the 95 % interval of the mean of so many values with a standard deviation of 1."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, values - 1)) / math.sqrt(values)
 
 
 Intervals = Dict[Tuple[Cell, str, str], Interval]

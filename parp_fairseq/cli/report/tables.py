@@ -95,6 +95,16 @@ def speakers_needed(intervals: Intervals, split: str, measure: str) -> Optional[
     return _by_method(found, found.__getitem__) if found else None
 
 
+def seeds_needed(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
+    """How many seeds would separate each difference from 0; None if all are separated."""
+    found = {
+        cell: f"{at.seeds_needed:,}"
+        for cell, at in intervals_of(intervals, split, measure).items()
+        if at.seeds_needed is not None
+    }
+    return _by_method(found, found.__getitem__) if found else None
+
+
 def overlap_of_seeds(masks: Sequence[MasksAtSparsity]) -> Optional[Table]:
     """IoU of the masks of every two seeds of a method, by method and sparsity."""
     pairs = {

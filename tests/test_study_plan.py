@@ -291,6 +291,16 @@ def test_the_two_protocols_differ_in_what_they_freeze_and_in_what_was_chosen():
         assert of_published["freeze_share"] == (0 if method.startswith("parp") else 0.8333)
 
 
+def test_one_rate_is_that_of_all_methods():
+    study = yaml.safe_load((RECIPES / "study" / "protocols_one_rate.yaml").read_text())
+    overrides = parse(study["overrides"])
+    configs = compose(RECIPES, study["recipe"], overrides, PRESETS, {})
+    for method in study["methods"]:
+        of_method = leaves(configs[method])
+        assert (of_method["lr"], of_method["freeze_share"]) == ([0.004], 0.15)
+    assert len(planned(**study)) == 9
+
+
 def leaves(config):
     """Options that are no groups, by their last name."""
     groups = [value for value in config.values() if isinstance(value, dict)]

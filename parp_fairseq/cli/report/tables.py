@@ -7,7 +7,7 @@ from typing import Any, Callable, Collection, List, Optional, Sequence
 
 from tabulate import tabulate
 
-from .intervals import Intervals, intervals_of
+from .intervals import Interval, Intervals, intervals_of
 from .masks import MasksAtSparsity
 from .runs import Cell, Run, Study, order_of, title_of
 
@@ -68,40 +68,43 @@ def against_dense(study: Study, rate: Rate) -> Table:
 
 def with_intervals(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """The difference to the dense model with its 95 % interval; None if there is none."""
-    found = {
-        cell: f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"
-        for cell, at in intervals_of(intervals, split, measure).items()
-    }
-    return _by_method(found, found.__getitem__) if found else None
+
+    def text_of(at: Interval) -> str:
+        return f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"
+
+    return _of_intervals(intervals, split, measure, text_of)
 
 
 def over_seeds(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """The difference with its 95 % interval over the seeds; None if there is one seed."""
-    found = {
-        cell: "{:+.1f} [{:+.1f}, {:+.1f}]".format(at.difference, *at.over_seeds)
-        for cell, at in intervals_of(intervals, split, measure).items()
-        if at.over_seeds
-    }
-    return _by_method(found, found.__getitem__) if found else None
+
+    def text_of(at: Interval) -> str:
+        ends = at.over_seeds
+        return f"{at.difference:+.1f} [{ends[0]:+.1f}, {ends[1]:+.1f}]" if ends else ""
+
+    return _of_intervals(intervals, split, measure, text_of)
 
 
 def speakers_needed(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """How many speakers would separate each difference from 0; None if all are separated."""
-    found = {
-        cell: f"{at.speakers_needed:,}"
-        for cell, at in intervals_of(intervals, split, measure).items()
-        if at.speakers_needed is not None
-    }
-    return _by_method(found, found.__getitem__) if found else None
+    return _of_intervals(intervals, split, measure, lambda at: _number(at.speakers_needed))
 
 
 def seeds_needed(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
     """How many seeds would separate each difference from 0; None if all are separated."""
-    found = {
-        cell: f"{at.seeds_needed:,}"
-        for cell, at in intervals_of(intervals, split, measure).items()
-        if at.seeds_needed is not None
-    }
+    return _of_intervals(intervals, split, measure, lambda at: _number(at.seeds_needed))
+
+
+def _number(value: Optional[int]) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _of_intervals(
+    intervals: Intervals, split: str, measure: str, text_of: Callable[[Interval], str]
+) -> Optional[Table]:
+    """By method and sparsity; None if all texts are empty."""
+    texts = {cell: text_of(at) for cell, at in intervals_of(intervals, split, measure).items()}
+    found = {cell: text for cell, text in texts.items() if text}
     return _by_method(found, found.__getitem__) if found else None
 
 

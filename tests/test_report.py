@@ -273,6 +273,23 @@ def test_runs_of_other_settings_are_not_averaged(study, capsys):
     assert "parp-0.6-seed2 cannot be averaged: optimization.lr is [0.1] and [0.2]" in error
 
 
+def test_an_option_that_refers_to_another_has_its_value(study, capsys):
+    def log(sparsity, seed, backend, of_model):
+        config = config_of("parp", sparsity, seed)
+        config["optimization"]["backend"] = backend
+        config["model"] = {"backend": of_model}
+        write_config(study / "runs" / f"parp-{sparsity}-seed{seed}", config)
+
+    refers = "${optimization.backend}"
+    for sparsity, seed, of_model in ((0.3, 1, "a"), (0.3, 2, "a"), (0.6, 1, refers), (0.6, 2, "a")):
+        log(sparsity, seed, "a", of_model)
+    report(study, capsys)
+    log(0.6, 2, "b", refers)
+    with pytest.raises(SystemExit):
+        parp(["report", str(study)])
+    assert "model.backend is a and b" in capsys.readouterr().err
+
+
 def test_settings_that_differ_between_methods_are_noted(study, capsys):
     report(study, capsys)
     assert "also differ" not in (study / "report" / "report.md").read_text()

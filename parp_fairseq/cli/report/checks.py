@@ -1,5 +1,6 @@
 """Checks that the labels of a study are what was run."""
 
+import re
 from collections import Counter
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -164,13 +165,23 @@ def differences_of_methods(
 
 
 def _settings(config: Mapping[str, Any], left_out: Set[str]) -> Dict[str, Any]:
+    values = dict(_flatten(config))
     return {
-        option: value
-        for option, value in _flatten(config)
+        option: _resolved(value, values)
+        for option, value in values.items()
         if option not in left_out
         and not option.startswith("job_logging_cfg.")
         and option.rpartition(".")[2] not in _PLACES | {"seed"}
     }
+
+
+def _resolved(value: Any, values: Mapping[str, Any]) -> Any:
+    """The value that is meant: fairseq logs either `${group.option}` or what that option is.
+
+    Which one depends on whether its models were imported before Hydra read the config.
+    """
+    refers = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return values.get(refers[1], value) if refers else value
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[Tuple[str, Any]]:

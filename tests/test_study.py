@@ -374,10 +374,16 @@ def test_loggers_name_a_run_by_its_cell(tmp_path):
     assert f"{tmp_path}/board/{name}" in said
 
 
-def test_a_training_that_fails_says_why_in_a_line(undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    "override, why",
+    [
+        ("task.prune_scope=decoder", r"^.*unknown scope 'decoder'"),
+        ("model.no_pretrained_weights=true", r"use \+model\.no_pretrained_weights=true$"),
+    ],
+)
+def test_a_training_that_fails_says_why(override, why, undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "study")
-    overrides = [*SMALL["overrides"], "task.prune_scope=decoder"]
-    study = {**SMALL, "methods": ["mpi"], "overrides": overrides}
+    study = {**SMALL, "methods": ["mpi"], "overrides": [*SMALL["overrides"], override]}
     done = programs.run("snakemake", *arguments(folder, study, "-j", 1))
     assert done.returncode != 0
-    assert re.search(r"^.*unknown scope 'decoder'", done.stderr, re.MULTILINE)
+    assert re.search(why, done.stderr, re.MULTILINE)

@@ -50,7 +50,7 @@ def test_differences_are_to_the_dense_models_of_the_other_study(studies, capsys)
 )
 def test_so_many_speakers_narrow_the_interval_to_zero(difference, low, high, speakers):
     """The end that crosses 0 comes to lie on it; with one speaker less it still crosses."""
-    needed = Interval(difference, low, high, speakers, seeds=3).speakers_needed
+    needed = Interval(difference, low, high, speakers, by_seed=()).speakers_needed
     end = low if difference > 0 else high
     for number, crosses in ((needed, False), (needed - 1, True)):
         moved = difference + (end - difference) * math.sqrt(speakers / number)
@@ -60,7 +60,7 @@ def test_so_many_speakers_narrow_the_interval_to_zero(difference, low, high, spe
 @pytest.mark.parametrize("by_seed", [(4.0, 1.5, -1.0), (-3.8, 0.2), (9.0, -5.0, 4.0, 1.0)])
 def test_so_many_seeds_separate_the_difference_from_zero(by_seed):
     """With as many seeds of the same mean and spread; with one less they still do not."""
-    needed = Interval(mean(by_seed), 0.0, 0.0, 10, len(by_seed), by_seed).seeds_needed
+    needed = Interval(mean(by_seed), 0.0, 0.0, 10, by_seed).seeds_needed
     for number, separated in ((needed, True), (needed - 1, False)):
         interval = t.interval(0.95, number - 1, mean(by_seed), stdev(by_seed) / math.sqrt(number))
         assert (min(interval) > 0 or max(interval) < 0) == separated
@@ -68,12 +68,12 @@ def test_so_many_seeds_separate_the_difference_from_zero(by_seed):
 
 @pytest.mark.parametrize("by_seed", [(), (1.0,), (4.0, 4.1), (0.0, 0.0), (1.0, -1.0)])
 def test_no_number_of_seeds_where_none_is_needed_or_helps(by_seed):
-    assert Interval(0.0, 0.0, 0.0, 10, len(by_seed), by_seed).seeds_needed is None
+    assert Interval(0.0, 0.0, 0.0, 10, by_seed).seeds_needed is None
 
 
 @pytest.mark.parametrize("difference, low, high", [(2.0, 0.1, 6.0), (-2.0, -3.0, -1.0), (0, -1, 1)])
 def test_no_number_where_it_is_separated_or_zero(difference, low, high):
-    assert Interval(difference, low, high, speakers=10, seeds=3).speakers_needed is None
+    assert Interval(difference, low, high, speakers=10, by_seed=()).speakers_needed is None
 
 
 def test_the_report_has_the_number_of_speakers(studies):

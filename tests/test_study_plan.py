@@ -275,20 +275,20 @@ def test_the_two_protocols_differ_in_what_they_freeze_and_in_what_was_chosen():
     matched, published = studies = [yaml.safe_load(file.read_text()) for file in files]
     decided = {"overrides", "options_by_method"}
     assert {key for key in matched if matched[key] != published[key]} == decided
-    of_protocol = {"freeze_share", "lr", "prune_interval"}
+    of_protocol = {"model.freeze_share", "optimization.lr", "task.prune_interval"}
     settings = []
     for study in studies:
         overrides, options = parse(study["overrides"]), study["options_by_method"]
         configs = compose(RECIPES, study["recipe"], overrides, PRESETS, options)
-        settings.append({method: leaves(configs[method]) for method in STUDY["methods"]})
+        settings.append({method: options_of(configs[method]) for method in STUDY["methods"]})
         runs = planned(**study)
         assert len({run.name for scored in runs for run in scored.chain}) == 3 * (1 + 6 * 4)
     for method, of_matched in settings[0].items():
         of_published = settings[1][method]
         unlike = {key for key in of_matched if of_matched[key] != of_published[key]}
-        assert unlike <= of_protocol and "freeze_share" in unlike
-        assert of_matched["freeze_share"] == 0.15
-        assert of_published["freeze_share"] == (0 if method.startswith("parp") else 0.8333)
+        assert unlike <= of_protocol and "model.freeze_share" in unlike
+        assert of_matched["model.freeze_share"] == 0.15
+        assert of_published["model.freeze_share"] == (0 if method.startswith("parp") else 0.8333)
 
 
 def test_one_rate_is_that_of_all_methods():
@@ -296,18 +296,18 @@ def test_one_rate_is_that_of_all_methods():
     overrides = parse(study["overrides"])
     configs = compose(RECIPES, study["recipe"], overrides, PRESETS, {})
     for method in study["methods"]:
-        of_method = leaves(configs[method])
-        assert (of_method["lr"], of_method["freeze_share"]) == ([0.004], 0.15)
+        of_method = options_of(configs[method])
+        assert of_method["optimization.lr"] == [0.004]
+        assert of_method["model.freeze_share"] == 0.15
     assert len(planned(**study)) == 9
 
 
-def leaves(config):
-    """Options that are no groups, by their last name."""
-    groups = [value for value in config.values() if isinstance(value, dict)]
-    found = {key: value for key, value in config.items() if not isinstance(value, dict)}
-    for group in groups:
-        found.update(leaves(group))
-    return found
+def options_of(config):
+    return {
+        f"{group}.{option}": value
+        for group, options in config.items()
+        for option, value in options.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,8 @@ def _draw(
     if len(sparsities) == 1:
         _draw_by_method(axes, {method: next(iter(at.values())) for method, at in values.items()})
         for place, method in enumerate(values):
-            _draw_dots(axes, method, dict(zip([place], dots.get(method, {}).values())))
+            for of_seeds in dots.get(method, {}).values():
+                _draw_dots(axes, method, place, of_seeds)
         axes.set_xlabel(f"method, at sparsity {sparsities[0]:.3g}")
     elif sparsities:
         _draw_by_sparsity(axes, values, sparsities, dots)
@@ -131,12 +132,10 @@ def _draw_by_method(axes, rates: Mapping[str, Triple]) -> None:
     axes.margins(x=0.15)
 
 
-def _draw_dots(axes, method: str, dots: Mapping[float, Sequence[float]]) -> None:
-    """A dot for each value, by its place on the horizontal axis."""
-    points = [(place, value) for place, values in dots.items() for value in values]
-    if points:
-        color, _ = _look_of(method)
-        axes.plot(*zip(*points), ".", color=color, markersize=3, alpha=0.5)
+def _draw_dots(axes, method: str, place: float, values: Sequence[float]) -> None:
+    """A dot for each value, at a place on the horizontal axis."""
+    color, _ = _look_of(method)
+    axes.plot([place] * len(values), values, ".", color=color, markersize=3, alpha=0.5)
 
 
 def _draw_by_sparsity(
@@ -162,7 +161,8 @@ def _draw_by_sparsity(
                 [end - value for value, end in zip(averages, high)],
             ]
             axes.errorbar([s + shift for s in of_method], averages, bars, **look)
-            _draw_dots(axes, method, {s + shift: at for s, at in dots.get(method, {}).items()})
+            for sparsity, of_seeds in dots.get(method, {}).items():
+                _draw_dots(axes, method, sparsity + shift, of_seeds)
     if not many:
         axes.set_xticks(sparsities, _labels_of(sparsities))
 

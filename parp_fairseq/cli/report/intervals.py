@@ -29,7 +29,7 @@ class Interval:
     Attributes:
         difference: of the pooled error rates, the mean over the seeds that both have.
         low, high: ends of the 95 % interval over the speakers.
-        speakers, seeds: how many.
+        speakers: how many.
         by_seed: the difference of each seed.
     """
 
@@ -37,15 +37,19 @@ class Interval:
     low: float
     high: float
     speakers: int
-    seeds: int
-    by_seed: Tuple[float, ...] = ()
+    by_seed: Tuple[float, ...]
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds."""
+        return len(self.by_seed)
 
     @property
     def over_seeds(self) -> Optional[Tuple[float, float]]:
         """Ends of the 95 % interval over the seeds, by Student's t; None if there is one seed."""
-        if len(self.by_seed) < 2:
+        if self.seeds < 2:
             return None
-        reach = _reach_of_t(len(self.by_seed)) * stdev(self.by_seed)
+        reach = float(_reach_of_t(self.seeds)) * stdev(self.by_seed)
         return mean(self.by_seed) - reach, mean(self.by_seed) + reach
 
     @property
@@ -57,9 +61,12 @@ class Interval:
         ends = self.over_seeds
         if ends is None or ends[0] > 0 or ends[1] < 0:
             return None
-        average, spread = abs(mean(self.by_seed)), stdev(self.by_seed)
-        numbers = range(len(self.by_seed) + 1, 1001)
-        return next((n for n in numbers if _reach_of_t(n) * spread < average), None)
+        import numpy as np
+
+        numbers = np.arange(self.seeds + 1, 1001)
+        reach = _reach_of_t(numbers) * stdev(self.by_seed)
+        enough = numbers[reach < abs(mean(self.by_seed))]
+        return int(enough[0]) if len(enough) else None
 
     @property
     def speakers_needed(self) -> Optional[int]:
@@ -74,11 +81,15 @@ class Interval:
         return math.ceil(self.speakers * reach**2)
 
 
-def _reach_of_t(values: int) -> float:
-    """Half the 95 % interval of the mean of so many values with a standard deviation of 1."""
+def _reach_of_t(values):
+    """Half the 95 % interval of the mean of so many values with a standard deviation of 1.
+
+    Args:
+        values: a number, or an array of numbers.
+    """
     from scipy.stats import t
 
-    return float(t.ppf(0.975, values - 1)) / math.sqrt(values)
+    return t.ppf(0.975, values - 1) / values**0.5
 
 
 Intervals = Dict[Tuple[Cell, str, str], Interval]
@@ -201,4 +212,4 @@ def paired_interval(
     )
     low, high = drawn.confidence_interval
     difference = float(pooled(edits, length))
-    return Interval(difference, float(low), float(high), len(edits), len(pairs), tuple(by_seed))
+    return Interval(difference, float(low), float(high), len(edits), tuple(by_seed))

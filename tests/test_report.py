@@ -57,6 +57,7 @@ def config_of(method: str, sparsity: float, seed: int) -> dict:
         "common": common,
         "task": task,
         "optimization": {"lr": [0.1]},
+        "optimizer": {"lr": [0.1]},
     }
 
 
@@ -296,10 +297,17 @@ def test_settings_that_differ_between_methods_are_noted(study, capsys):
     for seed in (1, 2):
         config = config_of("dense", 0.0, seed)
         config["model"] = {"freeze_finetune_updates": 583}
+        config["optimization"]["lr"] = [0.4]
+        config["optimizer"] = {"lr": [0.4]}
+        config["lr_scheduler"] = {"lr": [0.8]}
         write_config(study / "runs" / f"dense-0-seed{seed}", config)
     report(study, capsys)
     text = (study / "report" / "report.md").read_text()
     assert "also differ in `model.freeze_finetune_updates`: dense 583, IMP None, PARP None" in text
+    assert "`optimization.lr`: dense [0.4], IMP [0.1], PARP [0.1]" in text
+    # A copy is not told twice, another value is.
+    assert "optimizer.lr" not in text
+    assert "`lr_scheduler.lr`: dense [0.8]" in text
 
 
 def test_other_utterances_are_in_no_mean(study, capsys):

@@ -151,17 +151,26 @@ def _lengths(score: Any) -> Dict[int, Tuple[int, int]]:
 def differences_of_methods(
     runs: Sequence[Tuple[str, str, Optional[Mapping]]],
 ) -> List[Tuple[str, Dict[str, Any]]]:
-    """Options, except those that define a method, in which the methods differ: option -> values."""
+    """Options, except those that define a method, in which the methods differ: option -> values.
+
+    Not in it: what other groups of fairseq's config take over from `optimization`, such as
+    `optimizer.lr`.
+    """
     by_method = {
         method: _settings(config, _OF_METHOD) for _, method, config in runs if config is not None
     }
     options = sorted({option for settings in by_method.values() for option in settings})
-    found = []
+    found = {}
     for option in options:
         values = {method: settings.get(option) for method, settings in by_method.items()}
         if len(Counter(map(repr, values.values()))) > 1:
-            found.append((option, values))
-    return found
+            found[option] = values
+    return [(option, values) for option, values in found.items() if not _is_copy(option, found)]
+
+
+def _is_copy(option: str, found: Mapping[str, Any]) -> bool:
+    original = f"optimization.{option.rpartition('.')[2]}"
+    return option != original and found[option] == found.get(original)
 
 
 def _settings(config: Mapping[str, Any], left_out: Set[str]) -> Dict[str, Any]:

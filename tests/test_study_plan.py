@@ -291,15 +291,16 @@ def test_the_two_protocols_differ_in_what_they_freeze_and_in_what_was_chosen():
         assert of_published["model.freeze_share"] == (0 if method.startswith("parp") else 0.8333)
 
 
-def test_one_rate_is_that_of_all_methods():
-    study = yaml.safe_load((RECIPES / "study" / "protocols_one_rate.yaml").read_text())
+@pytest.mark.parametrize("name, rate, runs", [("one_rate", 0.004, 9), ("sentences", 0.001, 3)])
+def test_one_rate_is_that_of_all_methods(name, rate, runs):
+    study = yaml.safe_load((RECIPES / "study" / f"protocols_{name}.yaml").read_text())
     overrides = parse(study["overrides"])
     configs = compose(RECIPES, study["recipe"], overrides, PRESETS, {})
     for method in study["methods"]:
         of_method = options_of(configs[method])
-        assert of_method["optimization.lr"] == [0.004]
+        assert of_method["optimization.lr"] == [rate]
         assert of_method["model.freeze_share"] == 0.15
-    assert len(planned(**study)) == 9
+    assert len(planned(**study)) == runs
 
 
 def options_of(config):

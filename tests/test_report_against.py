@@ -1,4 +1,4 @@
-"""parp report --against: differences to the dense models of another study; speakers needed."""
+"""parp report --against, --baseline: other models to compare with; speakers and seeds needed."""
 
 import json
 import math
@@ -42,6 +42,42 @@ def test_differences_are_to_the_dense_models_of_the_other_study(studies, capsys)
     assert "Difference in WER to dense of people" in text
     # The error rates are those of the study itself.
     assert row_of(text, "dense") == ["dense", "67.8 ± 2.5", "", ""]
+
+
+def test_differences_are_to_another_method_at_the_same_sparsity(studies, capsys):
+    people, random = studies
+    assert parp(["report", str(random), "--baseline", "parp"]) == 0
+    found = {
+        (row["method"], row["sparsity"]): float(row["difference"])
+        for row in table(random, "intervals.csv")
+        if (row["split"], row["measure"]) == ("test", "wer")
+    }
+    # Of the seed that both have. The dense model has no sparsity at which PARP was trained.
+    assert found == {
+        ("imp", "0.3"): pytest.approx(66.0 - 60.0),
+        ("imp", "0.6"): pytest.approx(70.0 - 65.0),
+    }
+    text = (random / "report" / "report.md").read_text()
+    _, compared = text.split("Difference to PARP at the same sparsity, from the same seed", 1)
+    assert row_of(compared, "IMP") == ["IMP", "+6.0", "+5.0"]
+    assert parp(["report", str(random), "--baseline", "parp", "--against", str(people)]) == 0
+    text = (random / "report" / "report.md").read_text()
+    _, compared = text.split("Difference to PARP of people at the same sparsity", 1)
+    assert row_of(compared, "IMP") == ["IMP", "+11.0", "+10.0"]
+    assert row_of(compared, "PARP") == ["PARP", "+5.0 ± 0.0", "+5.0 ± 0.0"]
+
+
+@pytest.mark.parametrize("other", [[], ["--against", "people"]])
+@pytest.mark.parametrize("method", ["omp", "PARP"])
+def test_a_baseline_that_was_not_trained_is_refused(studies, method, other, capsys, monkeypatch):
+    people, random = studies
+    monkeypatch.chdir(people.parent)
+    with pytest.raises(SystemExit) as left:
+        parp(["report", "random", "--baseline", method, *other])
+    assert left.value.code == 2
+    methods = f"expected a method of {other[-1] if other else 'random'} (dense, imp, parp)"
+    assert f"--baseline: {method}, {methods}" in capsys.readouterr().err
+    assert not (random / "report").exists()
 
 
 @pytest.mark.parametrize(

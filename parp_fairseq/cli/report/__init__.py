@@ -19,12 +19,14 @@ Runs that are not finished, or whose files are damaged, are listed. A run that w
 the method, sparsity or seed that the study planned is an error, and so are runs of one method that
 differ in more than sparsity and seed.
 
---against compares with the dense models of another study: with another encoder, for example, or
-another protocol. Both must be scored on the same utterances."""
+Differences are to the dense model of the same seed. --baseline compares with another method at the
+same sparsity instead. --against compares with the models of another study: with another encoder,
+for example, or another protocol. Both must be scored on the same utterances."""
 EXAMPLES = """\
   parp report /runs/fsdd
   parp report /runs/fsdd -o docs/fsdd
   parp report /runs/fsdd --format latex
+  parp report /runs/fsdd -o docs/fsdd_and_omp --baseline omp
   parp report /runs/fsdd_random_weights --against /runs/fsdd"""
 
 
@@ -41,8 +43,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--against",
         type=Path,
         metavar="OTHER",
-        help="folder of another study; differences are to its dense models (default: to those of "
-        "DIR); not for several corpora",
+        help="folder of another study; differences are to its models (default: to those of DIR); "
+        "not for several corpora",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="METHOD",
+        default="dense",
+        help="differences are to this method; if it prunes, at the same sparsity (default: dense); "
+        "not for several corpora",
     )
     parser.add_argument(
         "--format",
@@ -62,8 +71,9 @@ def run(args: Namespace) -> None:
 
     output = args.output or args.study / "report"
     if not is_of_languages(args.study):
-        write_report(args.study, output, args.format, args.against)
-    elif args.against:
-        raise ValueError(f"--against: {args.study} is a study of several corpora")
+        write_report(args.study, output, args.format, args.against, args.baseline)
+    elif args.against or args.baseline != "dense":
+        option = "--against" if args.against else "--baseline"
+        raise ValueError(f"{option}: {args.study} is a study of several corpora")
     else:
         write_languages(args.study, output, args.format)

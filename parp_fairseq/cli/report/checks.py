@@ -130,15 +130,28 @@ def require_same_settings(runs: Sequence[Tuple[str, str, Optional[Mapping]]]) ->
                 )
 
 
-def require_comparable(study: Any, other: Any) -> None:
-    """Raise ValueError if ``other`` has no dense model that was scored as the runs of ``study``."""
-    if not other.dense:
-        raise ValueError(f"{other.folder} has no finished dense model to compare with")
+def require_comparable(study: Any) -> None:
+    """Raise ValueError if the study has no model to compare with, or one that was scored otherwise.
+
+    Args:
+        study: with its ``against`` and ``baseline``.
+    """
+    other, baseline = study.against or study, study.baseline
+    if baseline != "dense" and not study.compared:
+        methods = sorted({cell.method for cell in other.planned})
+        raise ValueError(
+            f"--baseline: {baseline}, expected a method of {other.folder} ({', '.join(methods)}), "
+            f"at a sparsity at which {study.folder} has another one"
+        )
+    if other is study:
+        return
+    if not any(cell.method == baseline for cell in other.cells):
+        raise ValueError(f"{other.folder} has no finished {baseline} model to compare with")
+    first, second = study.runs[0], next(run for run in other.runs if run.cell.method == baseline)
     for split in study.splits:
-        first, dense = study.runs[0], next(iter(other.dense.values()))
         if split not in other.splits:
             raise ValueError(f"{other.folder} was not scored on {split}, as {study.folder} was")
-        if _lengths(first.scores[split]) != _lengths(dense.scores[split]):
+        if _lengths(first.scores[split]) != _lengths(second.scores[split]):
             raise ValueError(
                 f"{study.folder} and {other.folder} were scored on different utterances of {split}"
             )

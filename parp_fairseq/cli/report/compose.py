@@ -14,7 +14,7 @@ from .csv_tables import all_tables
 from .intervals import Intervals, intervals_of, read_intervals
 from .latex import latex_report
 from .masks import MasksAtSparsity, read_masks
-from .runs import Cell, Study, read_study, title_of
+from .runs import Study, read_study, title_of
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,26 @@ class Section:
 
 
 def write_report(
-    folder: Path, output: Path, formats: Sequence[str], against: Optional[Path] = None
+    folder: Path,
+    output: Path,
+    formats: Sequence[str],
+    against: Optional[Path] = None,
+    baseline: str = "dense",
 ) -> None:
     """Write the report on the study in ``folder`` to ``output``.
 
     Args:
         formats: of the pictures (png, pdf, svg), and latex for report.tex.
-        against: folder of the study with the dense models to compare with; None for its own.
+        against: folder of the study with the models to compare with; None for its own.
+        baseline: the method of these models.
     """
     require_matplotlib("parp report")
     study = read_study(folder)
     require_runs(study)
     if against is not None:
         study.against = read_study(against)
-        require_comparable(study, study.against)
+    study.baseline = baseline
+    require_comparable(study)
     masks = read_masks(study)
     intervals, no_intervals = read_intervals(study)
     output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +96,7 @@ def _draw(
         if cell.method != "dense"
     }
     if of_main:
-        caption = f"Difference in {study.error} to {study.dense_title}, with 95 % intervals"
+        caption = f"Difference in {study.error} to {study.baseline_title}, with 95 % intervals"
         draw("difference", caption, figures.draw_differences, study, split, of_main)
     middle = masks[len(masks) // 2] if masks else None
     if figures.has_learning(study.runs):
@@ -154,10 +160,10 @@ def _rates(
     ]
     if pictures:
         parts.append(pictures["error_rate"])
-    if study.compared and (study.against or Cell("dense", 0.0) in study.planned):
+    if study.compared:
         parts += [
-            f"Difference to {study.dense_title}, from the same seed: below 0 is better.",
-            tables.against_dense(study, tables.word_rate(split)),
+            f"Difference to {study.baseline_title}, from the same seed: below 0 is better.",
+            tables.against_baseline(study, tables.word_rate(split)),
         ]
         differences = tables.with_intervals(intervals, split, study.measure)
         if differences:

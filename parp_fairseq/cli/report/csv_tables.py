@@ -110,7 +110,7 @@ def layers_csv(masks: Sequence[MasksAtSparsity]) -> str:
 
 
 def intervals_csv(intervals: Intervals) -> str:
-    """A row for each difference to the dense model, with its 95 % intervals."""
+    """A row for each difference, with its 95 % intervals."""
     headers = ["method", "sparsity", "split", "measure", "seeds", "speakers"]
     headers += ["difference", "low", "high", "speakers_needed"]
     headers += ["seeds_low", "seeds_high", "seeds_needed"]

@@ -72,7 +72,7 @@ def draw_error_rates(path: Path, study: Study, split: str) -> None:
 def draw_differences(
     path: Path, study: Study, split: str, intervals: Mapping[Cell, Interval]
 ) -> None:
-    """Difference to the dense model against sparsity, with 95 % intervals over the speakers.
+    """Difference to the baseline against sparsity, with 95 % intervals over the speakers.
 
     The difference of each seed is a dot.
     """
@@ -84,7 +84,7 @@ def draw_differences(
             dots.setdefault(cell.method, {})[cell.sparsity] = at.by_seed
     with picture(path, height=2.8) as figure:
         axes = _plain(figure.subplots())
-        axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label=study.dense_title)
+        axes.axhline(0, linestyle="--", color=_LOOKS["dense"][0], label=study.baseline_title)
         _draw(axes, values, dots)
         axes.set_ylabel(f"difference in {study.error} on {split}, points")
         at = next(iter(intervals.values()))

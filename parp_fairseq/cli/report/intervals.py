@@ -1,4 +1,4 @@
-"""95 % intervals of differences to the dense model, by a paired bootstrap over test speakers.
+"""95 % intervals of differences between models, by a paired bootstrap over test speakers.
 
 A study of text draws sentences instead: each of them is a speaker of its own.
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Dict, List, Mapping, Optional, Tuple
 
-from .runs import Cell, Study
+from .runs import Cell, Study, title_of
 from .scores import Score
 
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d{4}")  # SPEAKER-CHAPTER-UTTERANCE
@@ -24,7 +24,7 @@ _RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Interval:
-    """The difference of a method to the dense model, in percent points; below 0 is better.
+    """The difference of a method to the baseline, in percent points; below 0 is better.
 
     Attributes:
         difference: of the pooled error rates, the mean over the seeds that both have.
@@ -110,9 +110,9 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
         import scipy.stats  # noqa: F401
     except ModuleNotFoundError:
         return {}, "they need scipy: pip install 'parp_fairseq[study]'"
-    dense, compared = study.dense, study.compared
+    compared = study.compared
     found: Intervals = {}
-    why = "no seed has both a dense model and another one"
+    why = f"no seed has both a model of {title_of(study.baseline)} and another one"
     for split in study.splits:
         config = next((run.log.config for run in study.runs if run.log.config), None)
         data = Path(str(config["task"].get("data", ""))) if config else Path()
@@ -124,12 +124,15 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
             why = f"the speakers of {split} are not known, or there is only one"
             continue
         for cell, runs in study.cells.items():
+            if cell not in compared:
+                continue
+            others = study.compared_with(cell)
             pairs = [
-                (run.scores[split], dense[run.seed].scores[split])
+                (run.scores[split], others[run.seed].scores[split])
                 for run in runs
-                if run.seed in dense
+                if run.seed in others
             ]
-            if cell not in compared or not pairs:
+            if not pairs:
                 continue
             for measure in study.measures:
                 interval = paired_interval(pairs, measure, speakers)

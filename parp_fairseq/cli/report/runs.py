@@ -110,7 +110,8 @@ class Study:
         planned: how many seeds each cell is to have.
         runs: the finished ones.
         unfinished: name of every other run, and the reason.
-        against: the study with the dense models to compare with; None for its own.
+        against: the study with the models to compare with; None for its own.
+        baseline: the method of these models: dense, or one at the same sparsity.
     """
 
     folder: Path
@@ -122,22 +123,33 @@ class Study:
     runs: List[Run] = field(default_factory=list)
     unfinished: List[Tuple[str, str]] = field(default_factory=list)
     against: Optional["Study"] = None
+    baseline: str = "dense"
+
+    def compared_with(self, cell: Cell) -> Dict[int, Run]:
+        """The models that those of ``cell`` are compared with, by seed."""
+        cells = (self.against or self).cells
+        return {run.seed: run for run in cells.get(self._baseline_of(cell), [])}
 
     @property
-    def dense(self) -> Dict[int, Run]:
-        """The dense models that the others are compared with, by seed."""
-        of = self.against or self
-        return {run.seed: run for run in of.cells.get(Cell("dense", 0.0), [])}
-
-    @property
-    def dense_title(self) -> str:
-        """What the report calls them."""
-        return f"dense of {self.against.folder.resolve().name}" if self.against else "dense"
+    def baseline_title(self) -> str:
+        """What the report calls the models that the others are compared with."""
+        title = title_of(self.baseline)
+        if self.against:
+            title += f" of {self.against.folder.resolve().name}"
+        return title if self.baseline == "dense" else f"{title} at the same sparsity"
 
     @property
     def compared(self) -> List[Cell]:
-        """The cells that are compared with them."""
-        return [cell for cell in self.planned if self.against or cell.method != "dense"]
+        """The cells that are compared with another one."""
+        planned = (self.against or self).planned
+        return [
+            cell
+            for cell in self.planned
+            if self._baseline_of(cell) in planned and (self.against or cell.method != self.baseline)
+        ]
+
+    def _baseline_of(self, cell: Cell) -> Cell:
+        return Cell(self.baseline, 0.0 if self.baseline == "dense" else cell.sparsity)
 
     @property
     def measure(self) -> str:

@@ -55,19 +55,19 @@ def error_rates(study: Study, rate: Rate) -> Table:
     return _by_method(study.planned, lambda cell: _spread(study, cell, rate))
 
 
-def against_dense(study: Study, rate: Rate) -> Table:
-    """The difference to the dense model of the same seed: below 0 is better than dense."""
-    dense = {seed: rate(run) for seed, run in study.dense.items()}
+def against_baseline(study: Study, rate: Rate) -> Table:
+    """The difference to the model of the same seed that is compared with: below 0 is better."""
 
     def difference(cell: Cell) -> str:
-        runs = [run for run in study.cells.get(cell, []) if run.seed in dense]
-        return _mean([rate(run) - dense[run.seed] for run in runs], cell, study, "+")
+        others = {seed: rate(run) for seed, run in study.compared_with(cell).items()}
+        runs = [run for run in study.cells.get(cell, []) if run.seed in others]
+        return _mean([rate(run) - others[run.seed] for run in runs], cell, study, "+")
 
     return _by_method(study.compared, difference)
 
 
 def with_intervals(intervals: Intervals, split: str, measure: str) -> Optional[Table]:
-    """The difference to the dense model with its 95 % interval; None if there is none."""
+    """The difference with its 95 % interval over the speakers; None if there is none."""
 
     def text_of(at: Interval) -> str:
         return f"{at.difference:+.1f} [{at.low:+.1f}, {at.high:+.1f}]"

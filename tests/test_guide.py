@@ -163,8 +163,9 @@ def test_every_block_runs(page: str, walk: Path, stand_ins: Path) -> None:
                 walk / "runs" / run / "checkpoint_last.pt",
                 walk / "runs" / run / "checkpoint_best.pt",
             )
-    if "parp report" in text:  # the study of the page is a dry run
-        make_study(walk / "runs" / "study")
+    if "parp report" in text:  # the studies of the page are dry runs
+        for study in ("study", "random_weights"):
+            make_study(walk / "runs" / study)
     for line, language, block in runnable(page):
         done = run_block(language, block, walk)
         told = done.stdout[-3000:] + done.stderr[-3000:]

@@ -37,6 +37,7 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").gl
 RUN_ELSEWHERE = {
     "docs/results.md",  # hours
     "docs/results-more-methods.md",  # hours
+    "docs/results-languages.md",  # hours, and four clones; tests/test_language_study.py
     "docs/results-text.md",  # hours, and a download; tests/test_text_study.py
     "docs/performance.md",  # make bench
     "docs/pretraining.md",  # hours of speech; tests/test_unlabelled.py, tests/test_encoder_files.py
@@ -85,6 +86,8 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     libri = top / "data" / "librispeech_10m"
     for seed, split in enumerate(("train", "valid", "dev_other")):
         write_corpus(libri, split, 8, seed)
+    shutil.copytree(libri, top / "data" / "digits")
+    write_corpus(top / "data" / "digits", "test", 8, seed=3)
     hubert = pretrain_hubert(libri, top / "hubert")
     shutil.copy(hubert, top / "models" / "hubert_base_ls960.pt")
     table = ["path,text,speaker"]
@@ -155,7 +158,7 @@ def test_every_block_runs(page: str, walk: Path, stand_ins: Path) -> None:
         pytest.skip("the [hf] extra is not installed")
     if "snakemake" in text and sys.version_info < (3, 11):
         pytest.skip("studies need Python 3.11")
-    for run in ("parp", "dense"):
+    for run in ("parp", "dense", "digits"):
         made = f"checkpoint.save_dir=/runs/{run}" in text
         if not made:
             shutil.copytree(stand_ins / "finetuned", walk / "runs" / run)

@@ -123,16 +123,9 @@ def read_intervals(study: Study) -> Tuple[Intervals, str]:
         if not speakers or len(set(speakers.values())) < 2:
             why = f"the speakers of {split} are not known, or there is only one"
             continue
-        for cell, runs in study.cells.items():
-            if cell not in compared:
-                continue
-            others = study.compared_with(cell)
-            pairs = [
-                (run.scores[split], others[run.seed].scores[split])
-                for run in runs
-                if run.seed in others
-            ]
-            if not pairs:
+        for cell in study.cells:
+            pairs = [(run.scores[split], other.scores[split]) for run, other in study.pairs(cell)]
+            if cell not in compared or not pairs:
                 continue
             for measure in study.measures:
                 interval = paired_interval(pairs, measure, speakers)

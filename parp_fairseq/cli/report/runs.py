@@ -125,10 +125,11 @@ class Study:
     against: Optional["Study"] = None
     baseline: str = "dense"
 
-    def compared_with(self, cell: Cell) -> Dict[int, Run]:
-        """The models that those of ``cell`` are compared with, by seed."""
-        cells = (self.against or self).cells
-        return {run.seed: run for run in cells.get(self._baseline_of(cell), [])}
+    def pairs(self, cell: Cell) -> List[Tuple[Run, Run]]:
+        """The runs of ``cell``, each with the one of the same seed that it is compared with."""
+        baseline = (self.against or self).cells.get(self._baseline_of(cell), [])
+        of_seed = {run.seed: run for run in baseline}
+        return [(run, of_seed[run.seed]) for run in self.cells.get(cell, []) if run.seed in of_seed]
 
     @property
     def baseline_title(self) -> str:

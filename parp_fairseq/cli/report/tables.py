@@ -59,9 +59,8 @@ def against_baseline(study: Study, rate: Rate) -> Table:
     """The difference to the model of the same seed that is compared with: below 0 is better."""
 
     def difference(cell: Cell) -> str:
-        others = {seed: rate(run) for seed, run in study.compared_with(cell).items()}
-        runs = [run for run in study.cells.get(cell, []) if run.seed in others]
-        return _mean([rate(run) - others[run.seed] for run in runs], cell, study, "+")
+        differences = [rate(run) - rate(other) for run, other in study.pairs(cell)]
+        return _mean(differences, cell, study, "+")
 
     return _by_method(study.compared, difference)
 
